@@ -1,0 +1,31 @@
+"""The errors of the framework, each named for what the caller can do about it."""
+
+from __future__ import annotations
+
+
+class ReactorError(Exception):
+    """Any error that the framework raises on purpose."""
+
+
+class EndpointError(ReactorError):
+    """An endpoint cannot be bound or connected; the message names handler, stream, endpoint."""
+
+
+class OptionError(ReactorError):
+    """A socket type does not take an option or its value; the message names both."""
+
+
+class StreamClosed(ReactorError):
+    """The stream was closed before this call."""
+
+
+class QueueFull(ReactorError):
+    """The peer takes nothing and the send queue is at its limit (policy `Policy.ERROR`)."""
+
+
+class WrongThread(ReactorError):
+    """A stream was touched from another thread; `Reactor.call_soon_threadsafe` is the door."""
+
+
+class PeerError(ReactorError):
+    """A peer broke the protocol: its message is refused, counted and logged; the loop goes on."""

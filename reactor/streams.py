@@ -1,0 +1,474 @@
+"""Stream: batched bounded receive and straight bounded send on one channel."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from inspect import isawaitable
+from threading import get_ident
+from typing import Any
+
+import structlog
+import zmq
+
+from reactor.channels import Channel
+from reactor.endpoints import Side, parse_endpoints
+from reactor.errors import EndpointError, OptionError, QueueFull, StreamClosed, WrongThread
+from reactor.statistics import StreamStatistics
+
+MessageHook = Callable[[list[bytes]], "Awaitable[None] | None"]
+ErrorHook = Callable[[Exception], None]
+
+# A ROUTER is writable when any peer has room, which says nothing of the one that a message is for,
+# and an XPUB with XPUB_NODROP always claims to be. These are tried again after this long.
+_RETRY_SECONDS = 0.01
+
+
+class Policy(enum.Enum):
+    """What `Stream.send` does when the peer takes nothing and the queue is full."""
+
+    ERROR = "error"
+    DROP_OLDEST = "drop_oldest"
+    DROP_NEWEST = "drop_newest"
+
+
+class Stream:
+    """One ZeroMQ socket on the loop, and only on the loop's thread; see `Reactor.open_stream`.
+
+    Receiving: `on_message(callback)` gets each message as a list of bytes, in order, one at a time.
+    A readable stream is drained for at most `batch_limit` messages or `batch_seconds` a loop turn.
+    Sending: straight to the socket; when that would block, into a queue of at most `queue_limit`
+    messages, emptied in order as the peer takes them; at the limit `policy` decides.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        socket_type: int,
+        name: str,
+        queue_limit: int = 1000,
+        policy: Policy = Policy.ERROR,
+        batch_limit: int = 500,
+        batch_seconds: float = 0.005,
+        linger_ms: int = 0,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.socket_type = socket_type
+        self.name = name
+        self.queue_limit = queue_limit
+        self.policy = policy
+        self.batch_limit = batch_limit
+        self.batch_seconds = batch_seconds
+        self.linger_ms = linger_ms
+        self.endpoints: tuple[str, ...] = ()
+        self.closed = False
+        self.queue_peak = 0
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.messages_dropped = 0
+        self.send_errors = 0
+        self.longest_hook = 0.0
+        self.on_error: ErrorHook = self._log_error
+        self.on_closed: Callable[[Stream], None] | None = None
+        self._channel = channel
+        self._channel_send = channel.send
+        self._channel_receive = channel.receive
+        self._loop = loop
+        self._clock = clock or loop.time
+        self._thread = get_ident()
+        self._queue: deque[tuple[bytes, ...]] = deque()
+        self._flush_requested = False
+        self._emptied: asyncio.Future[None] | None = None
+        self._message_hook: MessageHook | None = None
+        self._writable_hook: Callable[[], Any] | None = None
+        self._paused = False
+        self._held_by: asyncio.Task[None] | None = None
+        self._receiving = False
+        # True while a send may swallow an arrival's edge and no look at the socket is due yet.
+        self._unwatched = False
+        self._log = structlog.get_logger("reactor").bind(stream=name)
+
+    # Endpoints and options
+
+    @property
+    def endpoint(self) -> str:
+        """The first endpoint, as really bound or connected; empty when there is none."""
+        return self.endpoints[0] if self.endpoints else ""
+
+    def open(self, endpoints: Iterable[str], unmarked: Side | None) -> None:
+        """Bind and connect every endpoint (`@` binds, `>` connects); raises EndpointError."""
+        try:
+            parsed = parse_endpoints(endpoints, unmarked)
+        except ValueError as error:
+            raise EndpointError(f"{self.name}: {error}") from None
+        for side, endpoint in parsed:
+            self.bind(endpoint) if side == "bind" else self.connect(endpoint)
+
+    def bind(self, endpoint: str) -> str:
+        """Bind and return the real endpoint, the kernel's port filled in; raises EndpointError."""
+        self._check_usable()
+        try:
+            real = self._channel.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise EndpointError(f"{self.name}: cannot bind {endpoint}: {error.strerror}") from error
+        self.endpoints += (real,)
+        return real
+
+    def connect(self, endpoint: str) -> None:
+        """Connect, now or when the peer is there; raises EndpointError for what never works."""
+        self._check_usable()
+        try:
+            self._channel.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise EndpointError(
+                f"{self.name}: cannot connect {endpoint}: {error.strerror}"
+            ) from error
+        self.endpoints += (endpoint,)
+
+    def unbind(self, endpoint: str) -> None:
+        """Undo a bind; raises EndpointError when the endpoint is not bound."""
+        self._leave("unbind", self._channel.unbind, endpoint)
+
+    def disconnect(self, endpoint: str) -> None:
+        """Undo a connect; raises EndpointError when the endpoint is not connected."""
+        self._leave("disconnect", self._channel.disconnect, endpoint)
+
+    def _leave(self, verb: str, leave: Callable[[str], object], endpoint: str) -> None:
+        self._check_usable()
+        try:
+            leave(endpoint)
+        except zmq.ZMQError as error:
+            raise EndpointError(
+                f"{self.name}: cannot {verb} {endpoint}: {error.strerror}"
+            ) from error
+        self.endpoints = tuple(e for e in self.endpoints if e != endpoint)
+
+    def set_option(self, option: int, value: int | bytes) -> None:
+        """Set a socket option (zmq.SNDHWM, ...); raises OptionError where it does not fit."""
+        self._check_usable()
+        try:
+            self._channel.set_option(option, value)
+        except (zmq.ZMQError, TypeError, ValueError, OverflowError) as error:
+            raise OptionError(
+                f"{self.name}: cannot set {_option_name(option)} to {value!r}: {error}"
+            ) from error
+
+    def get_option(self, option: int) -> int | bytes:
+        """Return a socket option; raises OptionError where there is none."""
+        self._check_usable()
+        try:
+            return self._channel.get_option(option)
+        except (zmq.ZMQError, TypeError, ValueError) as error:
+            raise OptionError(
+                f"{self.name}: cannot read {_option_name(option)}: {error}"
+            ) from error
+
+    def subscribe(self, prefix: bytes) -> None:
+        """Receive messages whose first frame begins with `prefix` (SUB only)."""
+        self.set_option(zmq.SUBSCRIBE, prefix)
+
+    def unsubscribe(self, prefix: bytes) -> None:
+        """Undo one `subscribe` with the same prefix (SUB only)."""
+        self.set_option(zmq.UNSUBSCRIBE, prefix)
+
+    # Receiving
+
+    @property
+    def receiving(self) -> bool:
+        """True while messages are delivered: a hook is set, and nothing pauses or holds it."""
+        return self._receiving
+
+    def on_message(self, callback: MessageHook | None) -> None:
+        """Deliver messages to `callback(frames)`; None leaves them in the socket.
+
+        When the callback returns an awaitable, nothing more is delivered until that is done.
+        """
+        self._check_usable()
+        self._message_hook = callback
+        self._update_receiving()
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume()`; the socket keeps messages up to its high-water mark."""
+        self._check_usable()
+        self._paused = True
+        self._update_receiving()
+
+    def resume(self) -> None:
+        """Go on delivering after `pause()`."""
+        self._check_usable()
+        self._paused = False
+        self._update_receiving()
+
+    def _update_receiving(self) -> None:
+        wanted = (
+            self._message_hook is not None
+            and not self._paused
+            and self._held_by is None
+            and not self.closed
+        )
+        if wanted and not self._receiving:
+            self._channel.start_receiving(self._deliver_batch)
+        elif self._receiving and not wanted:
+            self._channel.stop_receiving()
+        self._receiving = self._unwatched = wanted
+
+    def _deliver_batch(self, frames: list[bytes] | None) -> None:
+        """Deliver `frames` and what else waits, until nothing does or a bound is met."""
+        clock, receive, hook = self._clock, self._channel_receive, self._message_hook
+        delivered = 0
+        self._unwatched = False  # the channel looks again by itself after this turn
+        began = clock()
+        deadline = began + self.batch_seconds
+        while frames is not None and hook is not None:
+            delivered += 1
+            try:
+                waiting = hook(frames)
+                if waiting is not None and isawaitable(waiting):
+                    self._hold_until_done(waiting)
+            except Exception as error:
+                self.on_error(error)
+            now = clock()
+            if now - began > self.longest_hook:
+                self.longest_hook = now - began
+            began = now
+            if delivered >= self.batch_limit or now >= deadline or not self._receiving:
+                break
+            frames = receive()
+        self.messages_received += delivered
+        self._unwatched = self._receiving
+        if self._queue and not self.closed:
+            self._flush()  # receiving may have swallowed the sign that the peer has room again
+
+    def _hold_until_done(self, waiting: Awaitable[None]) -> None:
+        self._held_by = self._loop.create_task(_await(waiting))
+        self._held_by.add_done_callback(self._release)
+        self._update_receiving()
+
+    def _release(self, task: asyncio.Task[None]) -> None:
+        self._held_by = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, Exception):
+                raise error
+            self.on_error(error)
+        if not self.closed:
+            self._update_receiving()
+
+    @property
+    def held_by(self) -> asyncio.Task[None] | None:
+        """The task of a coroutine hook that is still running, or None."""
+        return self._held_by
+
+    # Sending
+
+    def send(self, *frames: bytes) -> bool:
+        """Send one message: True when it is sent or queued, False when the policy dropped it.
+
+        Raises QueueFull (policy ERROR), StreamClosed, WrongThread, TypeError for frames that are
+        no bytes, zmq.ZMQError where libzmq refuses for good (EHOSTUNREACH, a mandatory ROUTER).
+        """
+        if self._thread != get_ident():
+            raise WrongThread(_WRONG_THREAD.format(self.name))
+        for frame in frames:
+            if type(frame) is not bytes:
+                frames = self._as_bytes(frames)
+                break
+        if not self._queue and self._channel_send(frames):
+            self.messages_sent += 1
+            if self._unwatched:
+                self._look_again_soon()
+            return True
+        return self._enqueue(frames)
+
+    def try_send(self, *frames: bytes) -> bool:
+        """Send one message now or return False and queue nothing, for senders with a pace."""
+        self._check_usable()
+        if self._queue or not self._channel_send(self._as_bytes(frames)):
+            return False
+        self.messages_sent += 1
+        if self._unwatched:
+            self._look_again_soon()
+        return True
+
+    def on_writable(self, callback: Callable[[], Any] | None) -> None:
+        """Call `callback()` each time the queue has emptied after something had to wait in it."""
+        self._check_usable()
+        self._writable_hook = callback
+
+    @property
+    def queue_length(self) -> int:
+        """Messages that wait because the peer takes nothing."""
+        return len(self._queue)
+
+    async def flushed(self) -> None:
+        """Wait until the queue is empty (or the stream closed); libzmq then holds what it held."""
+        if not self._queue:
+            return
+        if self._emptied is None:
+            self._emptied = self._loop.create_future()
+        await asyncio.shield(self._emptied)
+
+    def _as_bytes(self, frames: tuple[Any, ...]) -> tuple[bytes, ...]:
+        for frame in frames:
+            if not isinstance(frame, bytes | bytearray | memoryview):
+                raise TypeError(f"{self.name}: a frame must be bytes, not {type(frame).__name__}")
+        return tuple(bytes(frame) for frame in frames)
+
+    def _look_again_soon(self) -> None:
+        """Look for messages after this burst of sends: each of them may have swallowed an edge."""
+        self._unwatched = False
+        self._loop.call_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        if self._receiving and not self.closed:
+            self._channel.start_receiving(self._deliver_batch)
+            self._unwatched = True
+
+    def _enqueue(self, frames: tuple[bytes, ...]) -> bool:
+        queue = self._queue
+        if len(queue) >= self.queue_limit:
+            if self.policy is Policy.ERROR:
+                raise QueueFull(
+                    f"{self.name}: the peer takes nothing and {len(queue)} messages wait"
+                )
+            self.messages_dropped += 1
+            if self.policy is Policy.DROP_NEWEST or not queue:
+                return False
+            queue.popleft()
+        queue.append(frames)
+        self.queue_peak = max(self.queue_peak, len(queue))
+        self._request_flush(waits=self.socket_type == zmq.ROUTER)
+        if self._unwatched:
+            self._look_again_soon()
+        return True
+
+    def _request_flush(self, waits: bool) -> None:
+        if self._flush_requested:
+            return
+        self._flush_requested = True
+        if waits:
+            self._loop.call_later(_RETRY_SECONDS, self._on_writable)
+        else:
+            self._channel.when_writable(self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._flush_requested = False
+        if not self.closed and self._queue and not self._flush():
+            self._request_flush(waits=True)
+
+    def _flush(self) -> bool:
+        """Send from the queue until it is empty or the peer is full; True when any was sent."""
+        before = len(self._queue)
+        deadline = self._clock() + self.batch_seconds
+        while self._queue and self._send_first():
+            if self._clock() >= deadline:
+                break
+        if not self._queue:
+            self._on_emptied()
+        elif len(self._queue) < before:
+            self._request_flush(waits=self.socket_type == zmq.ROUTER)
+        if self._unwatched:
+            self._look_again_soon()
+        return len(self._queue) < before
+
+    def _send_first(self) -> bool:
+        try:
+            if not self._channel_send(self._queue[0]):
+                return False
+        except zmq.ZMQError as error:
+            self.send_errors += 1
+            self._queue.popleft()
+            self.on_error(error)
+            return True
+        self._queue.popleft()
+        self.messages_sent += 1
+        return True
+
+    def _on_emptied(self) -> None:
+        if self._emptied is not None:
+            self._emptied.set_result(None)
+            self._emptied = None
+        if self._writable_hook is not None:
+            try:
+                self._writable_hook()
+            except Exception as error:
+                self.on_error(error)
+
+    # Ending
+
+    def close(self, linger_ms: int | None = None) -> None:
+        """Close the socket; idempotent.
+
+        What waits in the queue is counted as dropped and logged. What libzmq has taken is sent for
+        up to `linger_ms` (default: the stream's own, 0 unless it was asked for at opening).
+        """
+        if self.closed:
+            return
+        self._check_thread()
+        self.closed = True
+        self._receiving = self._unwatched = False
+        if self._held_by is not None:
+            self._held_by.cancel()
+        if self._queue:
+            self.messages_dropped += len(self._queue)
+            self._log.warning("closed with messages unsent", dropped=len(self._queue))
+            self._queue.clear()
+        if self._emptied is not None:
+            self._emptied.set_result(None)
+            self._emptied = None
+        self._channel_send = self._refuse_closed
+        self._channel.close(self.linger_ms if linger_ms is None else linger_ms)
+        if self.on_closed is not None:
+            self.on_closed(self)
+
+    def statistics(self) -> StreamStatistics:
+        """Return a frozen snapshot of this stream's counters."""
+        return StreamStatistics(
+            name=self.name,
+            endpoints=self.endpoints,
+            messages_received=self.messages_received,
+            messages_sent=self.messages_sent,
+            messages_dropped=self.messages_dropped,
+            send_errors=self.send_errors,
+            queue_length=len(self._queue),
+            queue_limit=self.queue_limit,
+            queue_peak=self.queue_peak,
+            longest_hook=self.longest_hook,
+        )
+
+    def _check_usable(self) -> None:
+        self._check_thread()
+        if self.closed:
+            raise StreamClosed(f"{self.name}: the stream is closed")
+
+    def _check_thread(self) -> None:
+        if self._thread != get_ident():
+            raise WrongThread(_WRONG_THREAD.format(self.name))
+
+    def _refuse_closed(self, frames: object) -> bool:
+        raise StreamClosed(f"{self.name}: the stream is closed")
+
+    def _log_error(self, error: Exception) -> None:
+        self._log.error("hook failed", endpoint=self.endpoint, exc_info=error)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {' '.join(self.endpoints)}>"
+
+
+_WRONG_THREAD = (
+    "{}: streams belong to their loop's thread; from another one use reactor.call_soon_threadsafe"
+)
+
+
+async def _await(waiting: Awaitable[None]) -> None:
+    await waiting
+
+
+def _option_name(option: int) -> str:
+    try:
+        return zmq.SocketOption(option).name
+    except ValueError:
+        return f"option {option}"
