@@ -453,7 +453,7 @@ def test_callbacks_see_this_loop_running_and_nobody_else_does(loop):
 
 
 async def test_it_runs_inside_another_running_loop():
-    """As in a test that pytest-asyncio runs; the outer loop and task are put back, errors or not."""
+    """As in a test that pytest-asyncio runs: the outer loop and task are put back, error or not."""
     outer, task = asyncio.get_running_loop(), asyncio.current_task()
     loop = FakeLoop()
 

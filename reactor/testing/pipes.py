@@ -1,0 +1,157 @@
+"""Pipe: one channel's end of a connection, with what is on the way and what has arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import zmq
+
+if TYPE_CHECKING:
+    from reactor.testing.channels import FakeChannel
+    from reactor.testing.exchange import Exchange
+
+Message = tuple[bytes, ...]
+
+
+class Pipe:
+    """`channel`'s end of a connection; `peer` is the other end, None while there is none.
+
+    The connecting side keeps its pipe from `connect()` on, over all disconnections, and messages
+    wait in it. The bound side gets a new pipe with each connection.
+    """
+
+    def __init__(
+        self, channel: FakeChannel, exchange: Exchange, connected_to: str = "", bound_at: str = ""
+    ) -> None:
+        self.channel = channel
+        self.connected_to = connected_to  # on the connecting side
+        self.bound_at = bound_at  # on the bound side
+        self.peer: Pipe | None = None
+        self.hung_up = False
+        self.cut = False  # by a partition: what is on the way stays there
+        self.latency = 0.0
+        self.routing_id = b""  # what a ROUTER at this end calls the peer
+        self.topics: dict[bytes, None] = {}  # what the peer has subscribed to
+        self._exchange = exchange
+        self._on_the_way: deque[tuple[float, Message | None]] = deque()  # None: the peer hung up
+        self._arrived: deque[Message] = deque()
+        self._unacknowledged = 0
+        self._read = 0
+        self._arrival: asyncio.Handle | None = None
+
+    # Sending
+
+    def has_room(self) -> bool:
+        """Whether the high-water marks leave room for one more message."""
+        if self.peer is None and self.channel.int_option(zmq.IMMEDIATE):
+            return False
+        limit = self._limit()
+        return not limit or self._unacknowledged < limit
+
+    def write(self, message: Message) -> bool:
+        """Send a message on its way; False when there is no room."""
+        if not self.has_room():
+            return False
+        self._unacknowledged += 1
+        self._put(message)
+        return True
+
+    def hang_up(self, linger_ms: int) -> None:
+        """End the connection after what was sent; unconnected, keep that for `linger_ms`."""
+        self.hung_up = True
+        waits_for_peer = self.peer is None and bool(self._on_the_way)
+        self._put(None)
+        if self.peer is None and (linger_ms == 0 or not waits_for_peer):
+            self._exchange.ended(self)
+        elif self.peer is None and linger_ms > 0:
+            self._exchange.loop.call_later(linger_ms / 1000, self._give_up)
+
+    def clear(self) -> None:
+        """Lose what is on the way, and the peer; what has arrived stays readable."""
+        self.peer = None
+        self.cut = False
+        self._on_the_way.clear()
+        self._unacknowledged = self._read = 0
+        if self._arrival is not None:
+            self._arrival.cancel()
+            self._arrival = None
+
+    def flow(self) -> None:
+        """Go on after the peer was joined, or a partition has healed."""
+        if self._arrival is not None or self.peer is None or self.cut or not self._on_the_way:
+            return
+        loop, due = self._exchange.loop, self._on_the_way[0][0]
+        # A turn of the loop in any case: nothing arrives on the sender's stack.
+        self._arrival = (
+            loop.call_at(due, self._arrive) if due > loop.time() else loop.call_soon(self._arrive)
+        )
+
+    def depart(self) -> None:
+        """Send what has waited for a peer on its way."""
+        due = self._due()
+        self._on_the_way = deque((due, message) for _, message in self._on_the_way)
+        self.flow()
+
+    def _put(self, message: Message | None) -> None:
+        self._on_the_way.append((self._due(), message))
+        self.flow()
+
+    def _due(self) -> float:
+        due = self._exchange.loop.time() + self._exchange.transit_time(self.latency)
+        if self._on_the_way:
+            return max(due, self._on_the_way[-1][0])  # nobody overtakes in a pipe
+        return due
+
+    def _arrive(self) -> None:
+        self._arrival = None
+        now = self._exchange.loop.time()
+        while self._on_the_way and self._on_the_way[0][0] <= now and not self.cut:
+            message = self._on_the_way.popleft()[1]
+            assert self.peer is not None
+            if message is None:
+                self._exchange.ended(self)
+            elif self._exchange.loses(self, message):
+                self.peer.acknowledge()
+            elif not self.peer.hung_up:
+                self.peer.channel.arrived(self.peer, message)
+        self.flow()
+
+    def _limit(self) -> int:
+        """The room as libzmq counts it for inproc: both marks added up; 0 is no limit."""
+        own = self.channel.int_option(zmq.SNDHWM)
+        if self.peer is None:
+            return own
+        other = self.peer.channel.int_option(zmq.RCVHWM)
+        return own + other if own and other else 0
+
+    def _give_up(self) -> None:
+        if self.peer is None:
+            self._exchange.ended(self)
+
+    # Receiving
+
+    def store(self, message: Message) -> None:
+        """Keep a message that has arrived until it is taken."""
+        self._arrived.append(message)
+
+    def take(self) -> Message:
+        """Return the oldest message that has arrived."""
+        message = self._arrived.popleft()
+        self.acknowledge()
+        return message
+
+    @property
+    def readable(self) -> bool:
+        """Whether a message has arrived."""
+        return bool(self._arrived)
+
+    def acknowledge(self) -> None:
+        """Count a message as read; libzmq tells the sender in steps of half its limit."""
+        self._read += 1
+        sender = self.peer
+        if sender is not None and self._read >= (sender._limit() + 1) // 2:
+            sender._unacknowledged -= self._read
+            self._read = 0
+            sender.channel.check_writable()
