@@ -240,8 +240,6 @@ class Stream:
             frames = receive()
         self.messages_received += delivered
         self._unwatched = self._receiving
-        if self._queue and not self.closed:
-            self._flush()  # receiving may have swallowed the sign that the peer has room again
 
     def _hold_until_done(self, waiting: Awaitable[None]) -> None:
         self._held_by = self._loop.create_task(_await(waiting))
