@@ -25,6 +25,9 @@ ErrorHook = Callable[[Exception], None]
 # and an XPUB with XPUB_NODROP always claims to be. These are tried again after this long.
 _RETRY_SECONDS = 0.01
 
+# What these would linger for are subscriptions to publishers that are not there.
+_ONLY_RECEIVING = (zmq.SUB, zmq.PULL)
+
 
 class Policy(enum.Enum):
     """What `Stream.send` does when the peer takes nothing and the queue is full."""
@@ -268,27 +271,24 @@ class Stream:
         Raises QueueFull (policy ERROR), StreamClosed, WrongThread, TypeError for frames that are
         no bytes, zmq.ZMQError where libzmq refuses for good (EHOSTUNREACH, a mandatory ROUTER).
         """
+        return self._send_now(frames) or self._enqueue(frames)
+
+    def try_send(self, *frames: bytes) -> bool:
+        """Send one message now or return False and queue nothing, for senders with a pace."""
+        return self._send_now(frames)
+
+    def _send_now(self, frames: tuple[bytes, ...]) -> bool:
         if self._thread != get_ident():
             raise WrongThread(_WRONG_THREAD.format(self.name))
         for frame in frames:
             if type(frame) is not bytes:
                 frames = self._as_bytes(frames)
                 break
-        if not self._queue and self._channel_send(frames):
-            self.messages_sent += 1
-            if self._unwatched:
-                self._look_again_soon()
-            return True
-        return self._enqueue(frames)
-
-    def try_send(self, *frames: bytes) -> bool:
-        """Send one message now or return False and queue nothing, for senders with a pace."""
-        self._check_usable()
-        if self._queue or not self._channel_send(self._as_bytes(frames)):
+        if self._unwatched:
+            self._look_again_soon()  # also a send that is refused can swallow an edge
+        if self._queue or not self._channel_send(frames):
             return False
         self.messages_sent += 1
-        if self._unwatched:
-            self._look_again_soon()
         return True
 
     def on_writable(self, callback: Callable[[], Any] | None) -> None:
@@ -326,7 +326,7 @@ class Stream:
             self._unwatched = True
 
     def _enqueue(self, frames: tuple[bytes, ...]) -> bool:
-        queue = self._queue
+        queue, frames = self._queue, self._as_bytes(frames)
         if len(queue) >= self.queue_limit:
             if self.policy is Policy.ERROR:
                 raise QueueFull(
@@ -339,8 +339,6 @@ class Stream:
         queue.append(frames)
         self.queue_peak = max(self.queue_peak, len(queue))
         self._request_flush(waits=self.socket_type == zmq.ROUTER)
-        if self._unwatched:
-            self._look_again_soon()
         return True
 
     def _request_flush(self, waits: bool) -> None:
@@ -418,6 +416,8 @@ class Stream:
             self._emptied.set_result(None)
             self._emptied = None
         self._channel_send = self._refuse_closed
+        if self.socket_type in _ONLY_RECEIVING:
+            linger_ms = 0
         self._channel.close(self.linger_ms if linger_ms is None else linger_ms)
         if self.on_closed is not None:
             self.on_closed(self)

@@ -86,6 +86,7 @@ class FakeChannel:
         """Set an option; raises zmq.ZMQError (EINVAL) where it does not fit."""
         self._check_open()
         self.options.set(option, value)
+        self.check_writable()
 
     def get_option(self, option: int) -> int | bytes:
         """Return an option; raises zmq.ZMQError (EINVAL) where it cannot be read."""
@@ -147,9 +148,9 @@ class FakeChannel:
         self._readable.clear()
         for endpoint in self.bound:
             self._exchange.release(endpoint)
-        for pipe in self.pipes:
+        pipes, self.pipes = self.pipes, []
+        for pipe in pipes:
             pipe.hang_up(linger_ms)
-        self.pipes = []
 
     # What a socket type decides
 

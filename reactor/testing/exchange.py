@@ -102,7 +102,7 @@ class Exchange:
         """Connect: over inproc at once, as libzmq does, otherwise on a later turn."""
         if pipe.connected_to.startswith("inproc:"):
             self._join(pipe)
-        else:
+        elif pipe.peer is None:
             self.loop.call_soon(self._join, pipe)
 
     def _join(self, pipe: Pipe) -> None:
@@ -119,9 +119,8 @@ class Exchange:
         self._apply_faults(pipe)
         bound.attach(other)
         for end in (other, pipe):
-            if not end.hung_up:
-                end.channel.joined(end)
-                end.channel.check_writable()
+            end.channel.joined(end)
+            end.channel.check_writable()
         pipe.depart()
 
     def ended(self, pipe: Pipe, reset: bool = False) -> None:

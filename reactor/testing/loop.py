@@ -327,6 +327,8 @@ class FakeLoop(_LoopBase):
                 count += 1
                 handle._run()  # hands exceptions to call_exception_handler
                 self._raise_error()
+            # A failed task's traceback refers to this frame: it must not refer to the task.
+            del handle
         return count
 
     def _next_deadline(self) -> float:

@@ -35,7 +35,8 @@ class Publisher(FakeChannel):
 
     def has_room(self) -> bool:
         """False after a refusal, until there is room where it was missing."""
-        return all(pipe.has_room() for pipe in self._blocked if pipe in self.pipes)
+        blocked = self._blocked if self.int_option(zmq.XPUB_NODROP) else ()
+        return all(pipe.has_room() for pipe in blocked if pipe in self.pipes)
 
     def arrived(self, pipe: Pipe, message: Message) -> None:
         """Take note of a subscription at once; anything else is an XSUB's own message."""

@@ -171,3 +171,22 @@ async def test_a_hook_may_close_its_own_stream_in_the_middle_of_a_batch():
         handler = await _loaded(reactor, Last, 3)
         reactor.register(handler)
         assert await handler.received(1) == [[b"0"]]
+
+
+async def test_an_arrival_during_a_send_that_is_refused_is_not_missed():
+    """A send that libzmq refuses may swallow the sign of an arrival as well as one it takes."""
+    full = {zmq.SNDHWM: 1, zmq.RCVHWM: 1}
+    async with Reactor() as reactor:
+        publisher = reactor.open_stream(
+            zmq.XPUB, "@inproc://refused", options={zmq.XPUB_NODROP: 1, **full}
+        )
+        subscriptions = Recorder(publisher)
+        reactor.register(subscriptions)
+        reactor.open_stream(zmq.SUB, ">inproc://refused", subscribe=(b"a",), options=full)
+        await subscriptions.received(1)
+        while publisher.try_send(b"a"):
+            pass
+        reactor.open_stream(zmq.SUB, ">inproc://refused", subscribe=(b"b",))
+        assert not publisher.try_send(b"a")
+        async with asyncio.timeout(5):
+            assert await subscriptions.received(2) == [[b"\1a"], [b"\1b"]]

@@ -323,3 +323,11 @@ def test_nothing_hangs_at_interpreter_exit(ending):
 
 def test_the_tests_themselves_run_where_signals_exist():
     assert os.name == "posix"
+
+
+async def test_a_subscriber_without_a_publisher_does_not_delay_the_stop():
+    async with Reactor(stop_timeout=30) as reactor:
+        reactor.open_stream(zmq.SUB, ">tcp://127.0.0.1:1", subscribe=(b"",))
+        async with asyncio.timeout(5):
+            reactor.stop()
+            await reactor.stopped()

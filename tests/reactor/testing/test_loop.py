@@ -547,6 +547,6 @@ def test_a_callback_cannot_close_its_loop(loop):
         loop.run_pending()
 
 
-def test_asyncio_can_shut_it_down(loop):
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.run_until_complete(loop.shutdown_default_executor())
+def test_asyncio_can_run_on_it():
+    with asyncio.Runner(loop_factory=FakeLoop) as runner:
+        assert runner.run(asyncio.sleep(3600, "an hour later")) == "an hour later"

@@ -11,9 +11,6 @@ import zmq
 from reactor import Handler, PeriodicHandler, Reactor, StreamHandler
 from reactor.testing import FakeLoop, FakeNetwork, FakeReactor, fake_reactor
 
-pytest_plugins = ["pytester"]
-
-
 # fake_reactor()
 
 
@@ -130,21 +127,14 @@ async def test_they_work_in_a_coroutine_test(fake_reactor):
 
 
 @pytest.fixture
-def run(pytester):
-    """Run a file of tests with the plugin and with nothing of ours around it."""
+def run(pytester, monkeypatch):
+    """Run a file of tests with the plugin, and without all others."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
-    def run(source):
+    def run(source, *options):
         pytester.makepyfile(source)
-        options = ["-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        if not pytester.plugins_installed:
-            options += ["-p", "reactor.testing.plugin"]
-        return pytester.runpytest_inprocess(*options)
+        return pytester.runpytest_inprocess("-preactor.testing.plugin", *options)
 
-    from importlib.metadata import entry_points
-
-    pytester.plugins_installed = any(
-        point.value == "reactor.testing.plugin" for point in entry_points(group="pytest11")
-    )
     return run
 
 
@@ -167,10 +157,10 @@ def test_a_project_that_installs_us_has_the_fixtures(run):
     ).assert_outcomes(passed=3)
 
 
-def test_the_fixtures_have_help(pytester, run):
-    pytester.makeini("[pytest]")
-    result = run("def test_nothing(): pass")
-    result.assert_outcomes(passed=1)
+def test_the_fixtures_explain_themselves(run):
+    result = run("def test_nothing(): pass", "--fixtures")
+    for name in ("fake_loop", "fake_network", "fake_reactor"):
+        result.stdout.re_match_lines([rf"{name} -- .*plugin.py:\d+", r"    A .*\."])
 
 
 def test_the_reactor_is_stopped_when_the_test_is_over(run):

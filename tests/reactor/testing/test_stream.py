@@ -47,6 +47,7 @@ def test_messages_are_delivered_in_order_on_a_later_turn(open_stream, loop):
     stream.deliver(b"1", b"")
     stream.deliver(bytearray(b"2"))
     assert inbox == []
+    assert not stream.get_option(zmq.EVENTS) & zmq.POLLIN
     loop.run_pending()
     assert inbox == [[b"1", b""], [b"2"]]
 
