@@ -1,0 +1,166 @@
+"""Between plain ZeroMQ sockets, and with subscribers that do not read: what only libzmq shows."""
+
+import asyncio
+
+import pytest
+import zmq
+
+from patterns.last_value_cache import LastValueCache
+from reactor import Reactor
+
+SECONDS = 10.0
+
+
+@pytest.fixture
+def context():
+    with zmq.Context() as context:
+        yield context
+
+
+@pytest.fixture
+async def reactor(context):
+    async with Reactor(context=context, strict=True) as reactor:
+        yield reactor
+
+
+def started(reactor, backend="@tcp://127.0.0.1:*", **options):
+    cache = LastValueCache(frontend="@tcp://127.0.0.1:*", backend=backend, **options)
+    reactor.register(cache)
+    return cache
+
+
+def open_socket(context, socket_type, endpoint, *prefixes, **options):
+    socket = context.socket(socket_type)
+    socket.linger = 0
+    socket.rcvtimeo = socket.sndtimeo = int(1000 * SECONDS)
+    for name, value in options.items():
+        socket.set(getattr(zmq, name), value)
+    for prefix in prefixes:
+        socket.subscribe(prefix)
+    socket.connect(endpoint)
+    return socket
+
+
+async def until(condition):
+    """Give the loop turns until the condition holds."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def received(socket, count):
+    """So many messages; raises zmq.Again when they do not come."""
+    return [socket.recv_multipart() for _ in range(count)]
+
+
+def everything(socket):
+    """What has arrived and what arrives as long as more keeps coming."""
+    socket.rcvtimeo = 200
+    messages = []
+    try:
+        while True:
+            messages.append(socket.recv_multipart())
+    except zmq.Again:
+        return messages
+
+
+def publish_all(context, endpoint, messages):
+    """As a plain PUB would, once its subscriber is there (an XPUB can tell)."""
+    with open_socket(context, zmq.XPUB, endpoint, SNDHWM=0) as feed:
+        assert feed.recv() == b"\x01"
+        for message in messages:
+            feed.send_multipart(message)
+        feed.close(linger=int(1000 * SECONDS))
+
+
+async def test_plain_publishers_and_subscribers_on_both_sides(reactor, context):
+    cache = started(reactor)
+    front, behind = cache.bound_endpoints
+    old = [[b"topic %d" % number, b"%d" % number] for number in range(50)]
+    await asyncio.to_thread(publish_all, context, front, old)
+    await until(lambda: len(cache.values) == 50)
+    with (
+        open_socket(context, zmq.SUB, behind, b"topic 1") as first,
+        open_socket(context, zmq.SUB, behind, b"topic 49", b"new") as second,
+    ):
+        expected = sorted(message for message in old if message[0].startswith(b"topic 1"))
+        assert await asyncio.to_thread(received, first, 11) == expected
+        assert await asyncio.to_thread(received, second, 1) == [[b"topic 49", b"49"]]
+        await asyncio.to_thread(publish_all, context, front, [[b"new", b"body", b"more"]])
+        assert await asyncio.to_thread(received, second, 1) == [[b"new", b"body", b"more"]]
+
+
+async def test_twenty_thousand_topics_reach_a_slow_joiner_complete(reactor, context):
+    cache = started(reactor, high_water_mark=1000)
+    for number in range(20_000):
+        cache.values.update([b"%06d" % number, bytes(100)])
+    (_, behind) = cache.bound_endpoints
+    with open_socket(context, zmq.SUB, behind, b"", RCVBUF=4096) as joiner:
+        messages = await asyncio.to_thread(received, joiner, 20_000)
+    assert [topic for topic, _ in messages] == [b"%06d" % number for number in range(20_000)]
+    assert cache.statistics().overflows == 0
+
+
+async def test_live_messages_do_not_wait_for_a_subscriber_that_takes_nothing(reactor, context):
+    cache = started(reactor, "@inproc://behind", high_water_mark=2)
+    stuck = open_socket(context, zmq.SUB, "inproc://behind", b"", RCVHWM=2)
+    good = open_socket(context, zmq.SUB, "inproc://behind", b"", RCVHWM=0)
+    with stuck, good:
+        await until(lambda: cache.statistics().subscriptions == 2)
+        _, collector = cache.handlers
+        for number in range(100):
+            collector.on_message([b"%d" % number, b"body"])
+        assert [int(topic) for topic, _ in everything(good)] == list(range(100))
+        assert [int(topic) for topic, _ in everything(stuck)] == list(range(4))
+    assert cache.statistics().overflows == 1, "counted when it begins, not for each message"
+
+
+async def test_a_replay_goes_on_without_a_subscriber_that_takes_nothing(reactor, context):
+    cache = started(reactor, "@inproc://behind", high_water_mark=2, patience=0.5)
+    for number in range(100):
+        cache.values.update([b"%03d" % number, b"body"])
+    stuck = open_socket(context, zmq.SUB, "inproc://behind", b"", RCVHWM=2)
+    with stuck:
+        await until(lambda: cache.statistics().given_up == 1)
+        await until(lambda: cache.statistics().replays_pending == 0)
+        assert cache.statistics().replayed == 99, "one was given up"
+        with open_socket(context, zmq.SUB, "inproc://behind", b"", RCVHWM=2) as good:
+            messages = await asyncio.to_thread(received, good, 100)
+        assert [int(topic) for topic, _ in messages] == list(range(100))
+        assert [int(topic) for topic, _ in everything(stuck)] == list(range(4))
+
+
+async def test_a_replay_that_waits_does_not_keep_others_from_theirs(reactor, context):
+    cache = started(reactor, "@inproc://behind", high_water_mark=2, patience=60.0)
+    for number in range(100):
+        cache.values.update([b"a%03d" % number, b"body"])
+    cache.values.update([b"b", b"body"])
+    with open_socket(context, zmq.SUB, "inproc://behind", b"a", RCVHWM=2):
+        await until(lambda: cache.statistics().replayed == 4)
+        with open_socket(context, zmq.SUB, "inproc://behind", b"b") as other:
+            assert await asyncio.to_thread(received, other, 1) == [[b"b", b"body"]]
+        assert cache.statistics().given_up == 0
+
+
+async def test_a_joiner_that_stops_and_reads_on_later_gets_all(reactor, context):
+    cache = started(reactor, "@inproc://behind", high_water_mark=2, patience=60.0)
+    for number in range(100):
+        cache.values.update([b"%03d" % number, b"body"])
+    with open_socket(context, zmq.SUB, "inproc://behind", b"", RCVHWM=2) as joiner:
+        await until(lambda: cache.statistics().replayed == 4)
+        messages = await asyncio.to_thread(received, joiner, 100)
+    assert [int(topic) for topic, _ in messages] == list(range(100))
+
+
+async def test_an_xsub_may_say_what_it_likes(reactor, context):
+    cache = started(reactor)
+    cache.values.update([b"a", b"1"])
+    (_, behind) = cache.bound_endpoints
+    backend, _ = cache.handlers
+    with open_socket(context, zmq.XSUB, behind) as rude:
+        for message in ([b""], [b"hello"], [b"x", b"\x01a"]):
+            rude.send_multipart(message)
+        rude.send(b"\x01a")
+        assert await asyncio.to_thread(received, rude, 1) == [[b"a", b"1"]]
+    assert backend.refused == 3
+    assert backend.errors == 0
