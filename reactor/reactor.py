@@ -14,7 +14,7 @@ import zmq
 
 from reactor.channels import Network, ZmqNetwork
 from reactor.endpoints import Side
-from reactor.errors import EndpointError, OptionError, ReactorError
+from reactor.errors import ReactorError
 from reactor.handlers import Handler, Hook
 from reactor.statistics import ReactorStatistics
 from reactor.streams import Policy, Stream
@@ -53,8 +53,11 @@ class Reactor:
         self._running = False
         self._handlers: list[Handler] = []
         self._streams: list[Stream] = []
-        self._timers: weakref.WeakSet[OneShotTimer | PeriodicTimer] = weakref.WeakSet()
-        self._tasks: set[asyncio.Future[Any]] = set()
+        # Dictionaries keep their order: what is left at the end is cancelled in it, always.
+        self._timers: weakref.WeakKeyDictionary[OneShotTimer | PeriodicTimer, None] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._tasks: dict[asyncio.Future[Any], None] = {}
         self._shutdown_task: asyncio.Task[None] | None = None
         self._stopped: asyncio.Event | None = None
         self._deadline = 0.0
@@ -94,6 +97,10 @@ class Reactor:
             return
         if self._shutdown_task is None:
             self._deadline = self.now() + self.stop_timeout
+            for timer in list(self._timers):
+                timer.cancel()
+            for member in self._members():
+                member._quiesce()
             self._shutdown_task = self.loop.create_task(self._shutdown())
         if hard:
             self._deadline = self.now()
@@ -258,7 +265,7 @@ class Reactor:
             for prefix in subscribe:
                 stream.subscribe(prefix)
             stream.open(endpoints, unmarked)
-        except (EndpointError, OptionError):
+        except BaseException:
             self._close_streams(iter([stream]), 0)
             raise
         return stream
@@ -266,7 +273,7 @@ class Reactor:
     def periodic(self, interval: float, callback: Callable[[], Hook]) -> PeriodicTimer:
         """Call `callback()` every `interval` seconds of monotonic time, until cancelled."""
         timer = PeriodicTimer(self.loop, self, interval, callback)
-        self._timers.add(timer)
+        self._timers[timer] = None
         return timer
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> OneShotTimer:
@@ -276,7 +283,7 @@ class Reactor:
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any) -> OneShotTimer:
         """Call `callback(*args)` once, at the instant `when` of `now()`."""
         timer = OneShotTimer(self.loop, self, when, callback, *args)
-        self._timers.add(timer)
+        self._timers[timer] = None
         return timer
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> None:
@@ -296,7 +303,7 @@ class Reactor:
                 [self._longest_tick, self._longest_closed_hook]
                 + [stream.longest_hook for stream in self._streams]
             ),
-            handlers=tuple(m.statistics() for h in self._handlers for m in h._members()),
+            handlers=tuple(member.statistics() for member in self._members()),
             streams=tuple(stream.statistics() for stream in self._streams),
         )
 
@@ -324,19 +331,20 @@ class Reactor:
         self._longest_loop_lag = max(self._longest_loop_lag, lateness)
         self._longest_tick = max(self._longest_tick, seconds)
 
+    def _members(self) -> list[Handler]:
+        """Every handler, those of sets too, in the order of starting."""
+        return [member for handler in self._handlers for member in handler._members()]
+
     # The end
 
     async def _shutdown(self) -> None:
+        await self._finish(self._members(), None)
         for timer in list(self._timers):
-            timer.cancel()
-        members = [member for handler in self._handlers for member in handler._members()]
-        for member in members:
-            member._quiesce()
-        await self._finish(members, None)
+            timer.cancel()  # set by an on_stop
         self._handlers.clear()
         await self._flush(self._streams, None)
         self._close_streams(iter(list(self._streams)), self._remaining_ms(None))
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
         assert self.network is not None and self._stopped is not None
         try:
@@ -405,12 +413,12 @@ class Reactor:
     def _keep(self, work: Awaitable[None]) -> asyncio.Future[None]:
         """Run `work` as a task that is referred to until it is done."""
         task = asyncio.ensure_future(work, loop=self.loop)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._forget)
         return task
 
     def _forget(self, task: asyncio.Future[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled():
             task.exception()  # retrieved: it was logged, or whoever awaits the task gets it
 

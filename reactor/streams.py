@@ -406,8 +406,8 @@ class Stream:
         self._check_thread()
         self.closed = True
         self._receiving = self._unwatched = False
-        if self._held_by is not None:
-            self._held_by.cancel()
+        if self._held_by is not None and self._held_by is not asyncio.current_task(self._loop):
+            self._held_by.cancel()  # but a coroutine hook may close its own stream and go on
         if self._queue:
             self.messages_dropped += len(self._queue)
             self._log.warning("closed with messages unsent", dropped=len(self._queue))

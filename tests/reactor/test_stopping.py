@@ -331,3 +331,27 @@ async def test_a_subscriber_without_a_publisher_does_not_delay_the_stop():
         async with asyncio.timeout(5):
             reactor.stop()
             await reactor.stopped()
+
+
+def test_a_message_on_its_way_is_not_delivered_once_stop_has_returned(fake_reactor):
+    handler = Recorder(fake_reactor.open_stream(zmq.PULL))
+    fake_reactor.register(handler)
+    fake_reactor.loop.call_soon(fake_reactor.stop)
+    handler.stream.deliver(b"x")
+    fake_reactor.loop.run_until(lambda: not fake_reactor.running)
+    assert handler.messages == []
+
+
+def test_a_coroutine_hook_that_closes_its_own_stream_goes_on_to_its_end(fake_reactor):
+    class Last(StreamHandler):
+        async def on_message(self, frames):
+            self.stream.close()
+            await asyncio.sleep(1)
+            log.append("done")
+
+    log = []
+    stream = fake_reactor.open_stream(zmq.PULL)
+    fake_reactor.register(Last(stream))
+    stream.deliver(b"x")
+    fake_reactor.loop.advance(2)
+    assert log == ["done"]
