@@ -1,0 +1,166 @@
+"""The wiring of one server of a Binary Star pair: two state sockets and a tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import zmq
+
+from patterns.binary_star.messages import MalformedHeartbeat, Progress, Role
+from patterns.binary_star.protocol import (
+    BecomeActive,
+    BecomePassive,
+    BinaryStarProtocol,
+    Effect,
+    RefuseRequest,
+    ReportConflict,
+    ResumeService,
+    SendHeartbeat,
+    ServeRequest,
+    SuspendService,
+    Transition,
+)
+from reactor import Handler, HandlerSet, PeriodicHandler, Policy, Stream, StreamHandler
+
+
+class Service(Protocol):
+    """What the pair makes highly available; each order is carried out before the next one."""
+
+    def become_active(self, epoch: int, forced: bool) -> None:
+        """Serve from now on, in `epoch` or a higher one."""
+
+    def become_passive(self, diverged_since: int | None) -> None:
+        """Serve nobody; what was accepted after that sequence is given up for the peer's."""
+
+    def suspend(self) -> None:
+        """Leave what clients send where it is."""
+
+    def resume(self) -> None:
+        """Go on with what clients sent."""
+
+
+class BinaryStar(HandlerSet):
+    """One server of a pair: tells the peer its state, hears the peer's, orders the service about.
+
+    `state_bind` and `state_connect` are endpoints (the Guide's defaults: the primary binds 5003 and
+    connects to 5004, the backup the other way round). `heartbeat` and `timeout` are seconds and
+    must fit the peer's. Ask `request()` before each client's request (Guide, chapter 4).
+    """
+
+    peer_errors = (MalformedHeartbeat,)
+
+    def __init__(
+        self,
+        role: Role,
+        service: Service,
+        *,
+        state_bind: str,
+        state_connect: str,
+        heartbeat: float = 1.0,
+        timeout: float | None = None,
+        progress: Callable[[], Progress] = Progress,
+        replicates: bool = False,
+    ) -> None:
+        super().__init__()
+        self.state_bind = state_bind
+        self.state_connect = state_connect
+        self.protocol = BinaryStarProtocol(
+            role,
+            heartbeat,
+            2 * heartbeat if timeout is None else timeout,
+            progress=progress,
+            replicates=replicates,
+        )
+        self._service = service
+        self._state_out: Stream | None = None
+
+    def build(self) -> Iterable[Handler]:
+        """Bind the state publisher, subscribe to the peer's, and tick."""
+        self._state_out = self.open_stream(
+            zmq.PUB, self.state_bind, name="state-out", unmarked="bind", policy=Policy.DROP_OLDEST
+        )
+        state_in = self.open_stream(
+            zmq.SUB, self.state_connect, name="state-in", unmarked="connect", subscribe=(b"",)
+        )
+        return [StreamHandler(self._state_out), _PeerListener(state_in, self), _Ticker(self)]
+
+    def request(self) -> bool:
+        """A client asks for service, which is its vote; True if it is to be served now."""
+        return self.carry_out(self.protocol.receive_client_request(self.reactor.now()))
+
+    def synchronised(self) -> None:
+        """The service's copy of the active's data is complete."""
+        self.carry_out(self.protocol.receive_synchronised(self.reactor.now()))
+
+    def out_of_sync(self) -> None:
+        """The service's copy has a gap and is being fetched again."""
+        self.carry_out(self.protocol.receive_out_of_sync(self.reactor.now()))
+
+    def carry_out(self, effects: list[Effect]) -> bool:
+        """Do what the rules say, in their order, at once; True if a request is to be served."""
+        serve = False
+        for effect in effects:
+            match effect:
+                case ServeRequest():
+                    serve = True
+                case RefuseRequest():
+                    serve = False
+                case SendHeartbeat():
+                    assert self._state_out is not None
+                    self._state_out.send(self.protocol.heartbeat_frame())
+                case BecomeActive(epoch, forced):
+                    self._service.become_active(epoch, forced)
+                case BecomePassive(diverged_since):
+                    self._service.become_passive(diverged_since)
+                case SuspendService():
+                    self.log.warning("the loop stood still: asking the peer before serving")
+                    self._service.suspend()
+                case ResumeService():
+                    self._service.resume()
+                case ReportConflict():
+                    self._report(effect)
+                case Transition(old, new, cause, epoch):
+                    self.log.info(
+                        "state changed",
+                        old=old.value,
+                        new=new.value,
+                        cause=cause.value,
+                        epoch=epoch,
+                    )
+        return serve
+
+    def _report(self, conflict: ReportConflict) -> None:
+        self.log.error(
+            "both servers were active",
+            won=conflict.won,
+            own_writes=conflict.own_writes,
+            peer_writes=conflict.peer_writes,
+        )
+
+
+class _PeerListener(StreamHandler):
+    """Hears the peer's heartbeats: one frame each."""
+
+    peer_errors = (MalformedHeartbeat,)
+
+    def __init__(self, stream: Stream, star: BinaryStar) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._star = star
+
+    def on_message(self, frames: list[bytes]) -> None:
+        if len(frames) != 1:
+            raise MalformedHeartbeat(f"{len(frames)} frames")
+        self._star.carry_out(self._star.protocol.receive_peer_state(frames[0], self.reactor.now()))
+
+
+class _Ticker(PeriodicHandler):
+    """Ticks several times a heartbeat, so that none is late by as much as one."""
+
+    def __init__(self, star: BinaryStar) -> None:
+        super().__init__(interval=star.protocol.heartbeat / 4)
+        self._star = star
+
+    def on_tick(self) -> None:
+        self._star.carry_out(self._star.protocol.tick(self.reactor.now()))

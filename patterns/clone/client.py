@@ -1,0 +1,453 @@
+"""CloneClient: the asyncio face of shared state that survives its servers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import TypeAlias
+
+import zmq
+
+from patterns.clone.alarm import Alarm
+from patterns.clone.client_protocol import (
+    ClientProtocol,
+    ClientState,
+    ClientStatistics,
+    Connect,
+    Deleted,
+    Disconnect,
+    Effect,
+    Expired,
+    Live,
+    Put,
+    RequestSnapshot,
+    SendUpdate,
+    Stale,
+    Vote,
+    WriteAcknowledged,
+    WriteFailed,
+)
+from patterns.clone.messages import HUGZ, Frames, MalformedMessage
+from patterns.clone.outbox import Outbox, OutboxFull
+from patterns.clone.ports import collector_of, publisher_of
+from reactor import Handler, HandlerSet, Reactor, ReactorError, Stream, StreamHandler
+
+Event: TypeAlias = Put | Deleted | Expired | Live | Stale
+Text: TypeAlias = str | bytes
+
+_HWM = 100_000
+WATCH_LIMIT = 1_000_000
+
+
+class WriteError(ReactorError):
+    """A write was not acknowledged.
+
+    `reason` is `timeout` or `closed` (it may have been applied), or the server's for refusing it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"write not done: {reason}")
+        self.reason = reason
+
+
+class ClientClosed(ReactorError):
+    """The client was stopped before this call, or while it was waiting."""
+
+
+class WatcherTooSlow(ReactorError):
+    """Events came faster than a watcher took them, and its queue reached its limit."""
+
+
+class CloneClient(HandlerSet):
+    """One client of a Clone service: local reads, acknowledged writes, watches, failover.
+
+        async with CloneClient(["tcp://127.0.0.1:5556"], subtree="/rates/") as client:
+            await client.wait_live(timeout=5)
+            await client.set("/rates/USD", "1.0842")
+
+    `servers` are snapshot endpoints (port P) in order of preference. The client holds the keys
+    below `subtree`, and writes there only. Reads are local and go on while no server is there.
+    A server that is silent for `server_ttl` seconds is left for the next one. At most `max_writes`
+    writes wait for their acknowledgement; each is sent again every `retry` seconds and after a
+    failover, and given up after `write_timeout`. Or register it on a Reactor of your own.
+    """
+
+    peer_errors = (MalformedMessage,)
+
+    def __init__(
+        self,
+        servers: str | Sequence[str],
+        subtree: Text = b"",
+        *,
+        server_ttl: float = 3.0,
+        max_writes: int = 10_000,
+        retry: float = 2.0,
+        write_timeout: float = 30.0,
+        jitter: Callable[[], float] = random.random,
+        make_uuid: Callable[[], bytes] = lambda: uuid.uuid4().bytes,
+    ) -> None:
+        super().__init__()
+        self.servers = [servers] if isinstance(servers, str) else list(servers)
+        for server in self.servers:
+            collector_of(server)  # a wrong endpoint is told here, not at the first failover
+        self.protocol = ClientProtocol(
+            len(self.servers),
+            _bytes(subtree),
+            jitter=jitter,
+            server_ttl=server_ttl,
+            vote_after=server_ttl / 6,
+            vote_interval=server_ttl / 3,
+            outbox=Outbox(max_writes=max_writes, retry=retry, timeout=write_timeout),
+        )
+        self._make_uuid = make_uuid
+        self._max_writes = max_writes
+        self._writes: dict[bytes, asyncio.Future[int]] = {}
+        self._watchers: list[_Watcher] = []
+        self._live = asyncio.Event()
+        self._ended = False
+        self._followed = self.servers[0]
+        self._own_reactor: Reactor | None = None
+        self._subscriber: Stream | None = None
+        self._snapshot: Stream | None = None
+        self._vote: Stream | None = None
+
+    # Life
+
+    async def __aenter__(self) -> CloneClient:
+        """Run on a reactor of its own, on the loop that is running."""
+        self._own_reactor = reactor = Reactor()
+        await reactor.start()
+        try:
+            await reactor.register(self)
+        except BaseException:
+            reactor.stop()
+            await reactor.stopped()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Fail what is unacknowledged, end the watches, close everything."""
+        assert self._own_reactor is not None
+        self._own_reactor.stop()
+        await self._own_reactor.stopped()
+
+    def build(self) -> Iterable[Handler]:
+        """Open one publisher of updates for each server; the other sockets come and go."""
+        self._ended = False
+        self._live.clear()
+        self._alarm = Alarm(self.reactor, self._tick, self._hook_failed)
+        self._publishers = [
+            self.open_stream(
+                zmq.XPUB,
+                collector_of(server),
+                name=f"updates-{number}",
+                unmarked="connect",
+                # IMMEDIATE: nothing waits for a server that is gone. It would hear of it when it is
+                # back, as of news, and long after others have overwritten it. For the same reason
+                # there is no more room than for what can be unacknowledged.
+                options={zmq.XPUB_NODROP: 1, zmq.SNDHWM: self._max_writes, zmq.IMMEDIATE: 1},
+            )
+            for number, server in enumerate(self.servers)
+        ]
+        return [
+            _UpdatePublisher(stream, self, number) for number, stream in enumerate(self._publishers)
+        ]
+
+    def on_start(self) -> None:
+        """Join the first server."""
+        self.carry_out(self.protocol.start(self.reactor.now()))
+
+    def on_stop(self) -> None:
+        """Fail the writes that are not acknowledged, and end every watch."""
+        self._ended = True
+        self.carry_out(self.protocol.close(self.reactor.now()))
+        self._alarm.cancel()
+        self._live.set()  # whoever waits for that is told that it will never be
+        for watcher in self._watchers:
+            watcher.end()
+
+    # Reading
+
+    @property
+    def state(self) -> ClientState:
+        """CONNECTING, SYNCING, LIVE or STALE."""
+        return self.protocol.state
+
+    @property
+    def server(self) -> str:
+        """The endpoint of the server that this client follows or tries."""
+        return self.servers[self.protocol.server]
+
+    async def wait_live(self, timeout: float | None = None) -> None:
+        """Wait until the map is current.
+
+        Raises TimeoutError after `timeout` seconds, and ClientClosed when the client is stopped.
+        """
+        async with asyncio.timeout(timeout):
+            await self._live.wait()
+        self._check_running()
+
+    def get(self, key: Text) -> bytes | None:
+        """The value of `key` as far as this client knows, None without one."""
+        return self.protocol.get(_bytes(key))
+
+    def items(self) -> list[tuple[bytes, bytes]]:
+        """Every key and value as far as this client knows, sorted by key."""
+        return sorted((entry[0], entry[4]) for entry in self.protocol.store.snapshot())
+
+    async def watch(self, subtree: Text = b"", limit: int = WATCH_LIMIT) -> AsyncIterator[Event]:
+        """Yield what is there as Put, then Live, then every change; also across failovers.
+
+        After a failover the difference to what was known comes first, deletions too. Ends when the
+        client does. Raises WatcherTooSlow when `limit` events wait.
+        """
+        watcher = _Watcher(_bytes(subtree), limit)
+        for key, body in self.items():
+            watcher.add(Put(key, body, added=True))
+        if self.protocol.live:
+            watcher.add(Live(self.protocol.server))
+        if self._ended:
+            watcher.end()
+        self._watchers.append(watcher)
+        try:
+            async for event in watcher.events():
+                yield event
+        finally:
+            self._watchers.remove(watcher)
+
+    def statistics_of_client(self) -> ClientStatistics:
+        """A frozen snapshot of what this client has seen and done."""
+        return self.protocol.statistics()
+
+    # Writing
+
+    def set(self, key: Text, value: Text, ttl: float | None = None) -> asyncio.Future[int]:
+        """Write a value, for `ttl` seconds or for ever; await the result for its sequence.
+
+        The write is under way when this returns, and is sent again until the server has published
+        it. The awaitable raises WriteError if that does not happen. Raises ValueError for a key, a
+        ttl or a value that no server takes, OutboxFull, and ClientClosed.
+        """
+        self._check_running()
+        name = self._make_uuid()
+        now = self.reactor.now()
+        effects = self.protocol.set(_bytes(key), _bytes(value), uuid=name, now=now, ttl=ttl)
+        return self._write(name, effects)
+
+    def delete(self, key: Text) -> asyncio.Future[int]:
+        """Delete a key; as `set` in everything else."""
+        self._check_running()
+        name = self._make_uuid()
+        effects = self.protocol.delete(_bytes(key), uuid=name, now=self.reactor.now())
+        return self._write(name, effects)
+
+    def _write(self, name: bytes, effects: list[Effect]) -> asyncio.Future[int]:
+        future: asyncio.Future[int] = self.reactor.loop.create_future()
+        future.add_done_callback(_retrieve)
+        self._writes[name] = future
+        self.carry_out(effects)
+        return future
+
+    def _check_running(self) -> None:
+        if self._ended:
+            raise ClientClosed(f"{self.name}: the client was stopped")
+
+    # What arrives
+
+    def receive_writable(self, server: int, writable: bool) -> None:
+        """A server's collector has subscribed to our updates, or is gone."""
+        receive = self.protocol.receive_writable if writable else self.protocol.receive_unwritable
+        self.carry_out(receive(server, self.reactor.now()))
+
+    def _tick(self) -> None:
+        try:
+            self.carry_out(self.protocol.tick(self.reactor.now()))
+        finally:  # whatever went wrong (no descriptor left for a socket, say) is tried again
+            self._alarm.at(self.protocol.deadline)
+
+    # What the rules say
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        """Do what the rules say, in their order, at once."""
+        for effect in effects:
+            match effect:
+                case Put() | Deleted() | Expired():
+                    self._tell(effect)
+                case SendUpdate(server, frames):
+                    self._send_update(server, frames)
+                case WriteAcknowledged(name, sequence):
+                    if (future := self._waiting_for(name)) is not None:
+                        future.set_result(sequence)
+                case WriteFailed(name, reason):
+                    if (future := self._waiting_for(name)) is not None:
+                        future.set_exception(WriteError(reason))
+                case _:
+                    self._change(effect)
+
+    def _change(self, effect: Effect) -> None:
+        match effect:
+            case Connect(server, subscription):
+                self._connect(server, subscription)
+            case Disconnect():
+                _close(self._subscriber)
+                _close(self._snapshot)
+            case RequestSnapshot(server, frames, request):
+                self._request_snapshot(server, frames, request)
+            case Vote(server, frames):
+                _close(self._vote)
+                self._vote = self._ask(server, frames, "vote")
+            case Live(server):
+                _close(self._snapshot)
+                _close(self._vote)
+                self._live.set()
+                self._followed = self.servers[server]
+                self.log.info("live", server=self._followed)
+                self._tell(effect)
+            case Stale(reason):
+                self._live.clear()
+                if not self._ended:  # at its own end there is nothing to warn of
+                    self.log.warning("stale", server=self._followed, reason=reason)
+                    self._tell(effect)
+        self._alarm.at(self.protocol.deadline)
+
+    def _connect(self, server: int, subscription: int) -> None:
+        _close(self._subscriber)
+        stream = self._subscriber = self.open_stream(
+            zmq.SUB,
+            name="subscriber",
+            # The subtree first: a heartbeat then proves that both subscriptions are there.
+            subscribe=(self.protocol.subtree, HUGZ),
+            options={zmq.RCVHWM: _HWM},
+        )
+        stream.on_error = self._hook_failed
+        stream.on_message(
+            lambda frames: self.carry_out(
+                self.protocol.receive_published(frames, subscription, self.reactor.now())
+            )
+        )
+        stream.open([publisher_of(self.servers[server])], unmarked="connect")
+
+    def _request_snapshot(self, server: int, frames: Frames, request: int) -> None:
+        _close(self._snapshot)
+        stream = self._snapshot = self._ask(server, frames, "snapshot")
+        stream.on_message(
+            lambda frames: self.carry_out(
+                self.protocol.receive_snapshot(frames, request, self.reactor.now())
+            )
+        )
+
+    def _ask(self, server: int, frames: Frames, name: str) -> Stream:
+        """Ask on a socket of its own, so that no answer to an earlier request is mistaken."""
+        stream = self.open_stream(
+            zmq.DEALER,
+            self.servers[server],
+            name=name,
+            unmarked="connect",
+            options={zmq.RCVHWM: _HWM},
+        )
+        stream.on_error = self._hook_failed
+        stream.send(*frames)
+        return stream
+
+    def _send_update(self, server: int | None, frames: Frames) -> None:
+        targets = self._publishers if server is None else [self._publishers[server]]
+        for publisher in targets:
+            publisher.try_send(*frames)  # the outbox sends again what finds no room
+
+    def _waiting_for(self, name: bytes) -> asyncio.Future[int] | None:
+        """Who waits for this write; None if that was cancelled, as by `asyncio.wait_for`."""
+        future = self._writes.pop(name)
+        return None if future.done() else future
+
+    def _tell(self, event: Event) -> None:
+        for watcher in self._watchers:
+            watcher.add(event)
+
+
+class _UpdatePublisher(StreamHandler):
+    """Hears when a server's collector subscribes: from then on nothing sent to it is lost."""
+
+    def __init__(self, stream: Stream, client: CloneClient, server: int) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._client = client
+        self._server = server
+
+    def on_message(self, frames: list[bytes]) -> None:
+        self._client.receive_writable(self._server, frames[0][:1] == b"\1")
+
+
+class _Watcher:
+    """The events below one subtree that somebody has not taken yet, at most `limit`."""
+
+    def __init__(self, subtree: bytes, limit: int) -> None:
+        self._subtree = subtree
+        self._limit = limit
+        self._events: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._ended = self._overflowed = False
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, Put | Deleted | Expired) and not event.key.startswith(self._subtree):
+            return
+        if len(self._events) >= self._limit:
+            self._overflowed = True
+        else:
+            self._events.append(event)
+        self._wake.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._wake.set()
+
+    async def events(self) -> AsyncIterator[Event]:
+        while True:
+            while self._events:
+                yield self._events.popleft()
+            if self._overflowed:
+                raise WatcherTooSlow(f"more than {self._limit} events waited")
+            if self._ended:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+
+def _bytes(text: Text) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _close(stream: Stream | None) -> None:
+    if stream is not None:
+        stream.close()
+
+
+def _retrieve(future: asyncio.Future[int]) -> None:
+    """A write that nobody awaits may fail without asyncio complaining: it was not forgotten."""
+    if not future.cancelled():
+        future.exception()
+
+
+__all__ = [
+    "ClientClosed",
+    "ClientState",
+    "ClientStatistics",
+    "CloneClient",
+    "Deleted",
+    "Event",
+    "Expired",
+    "Live",
+    "OutboxFull",
+    "Put",
+    "Stale",
+    "WatcherTooSlow",
+    "WriteError",
+]

@@ -1,0 +1,396 @@
+"""The wiring of a Clone server: snapshots at port P, updates at P+1, the collector at P+2."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from patterns.binary_star.handlers import BinaryStar
+from patterns.binary_star.messages import Role
+from patterns.binary_star.protocol import BinaryStarStatistics
+from patterns.clone.alarm import Alarm
+from patterns.clone.messages import (
+    Frames,
+    MalformedMessage,
+    check_update,
+    decode_snapshot_request,
+    epoch_at,
+    is_snapshot_end,
+    snapshot_request,
+)
+from patterns.clone.ports import collector_of, publisher_of
+from patterns.clone.server_protocol import (
+    Effect,
+    OutOfSync,
+    Publish,
+    ReportDiverged,
+    RequestSnapshot,
+    SendSnapshot,
+    ServerProtocol,
+    ServerStatistics,
+    Synchronised,
+)
+from patterns.clone.snapshots import SnapshotSender
+from reactor import (
+    EndpointError,
+    Handler,
+    HandlerSet,
+    HandlerStatistics,
+    PeriodicHandler,
+    Policy,
+    Stream,
+    StreamHandler,
+)
+
+_PORT_ATTEMPTS = 50
+# Messages that libzmq keeps for each subscriber before it drops, which the subscriber notices.
+_PUBLISHER_HWM = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class CloneServerStatistics(HandlerStatistics):
+    """What a Clone server holds and has done; `messages_refused` is of all its ports together."""
+
+    messages_refused: int
+    snapshots_sent: int
+    snapshots_given_up: int
+    diverged: int
+    server: ServerStatistics
+    star: BinaryStarStatistics | None
+
+
+class CloneServer(HandlerSet):
+    """A Clone server, alone or as one of a Binary Star pair (Guide chapter 5, Model Six; RFC 12).
+
+    Binds a ROUTER for snapshots at `port` of `host`, an XPUB for updates at the next port and a SUB
+    that collects clients' updates at the one after. `port=0`: the kernel chooses; `endpoint` tells.
+    With a `role`, `state_bind` and `state_connect` are the endpoints of the pair's heartbeats and
+    `peer` is the other server's snapshot endpoint. `heartbeat` and `timeout` are seconds.
+    """
+
+    peer_errors = (MalformedMessage,)
+
+    def __init__(
+        self,
+        port: int = 5556,
+        host: str = "127.0.0.1",
+        *,
+        role: Role | None = None,
+        state_bind: str = "",
+        state_connect: str = "",
+        peer: str = "",
+        heartbeat: float = 1.0,
+        timeout: float | None = None,
+        make_uuid: Callable[[], bytes] = lambda: uuid.uuid4().bytes,
+        wall_clock: Callable[[], float] = time.time,  # noqa: TID251 - orders epochs of restarts only
+    ) -> None:
+        super().__init__()
+        if role is not None and not (state_bind and state_connect and peer):
+            raise ValueError("one of a pair needs state_bind, state_connect and peer")
+        if peer:
+            publisher_of(peer)  # a wrong endpoint is told here
+        self.port = port
+        self.host = host
+        self.peer = peer
+        self.endpoint = ""
+        self.protocol = ServerProtocol(
+            make_uuid=make_uuid, epoch=epoch_at(wall_clock()), heartbeat=heartbeat
+        )
+        self.diverged = 0
+        self.star: BinaryStar | None = None
+        if role is not None:
+            self.star = BinaryStar(
+                role,
+                self,
+                state_bind=state_bind,
+                state_connect=state_connect,
+                heartbeat=heartbeat,
+                timeout=timeout,
+                progress=self.protocol.progress,
+                replicates=True,
+            )
+        self._snapshots: SnapshotSender | None = None
+        self._peer_snapshot: Stream | None = None
+
+    def build(self) -> Iterable[Handler]:
+        """Bind the three ports and return the handlers of each, those of the pair last."""
+        self._router, self._publisher, self._collector = self._bind()
+        self.endpoint = self._router.endpoint
+        self._snapshots = snapshots = SnapshotSender(self._router)
+        self._alarm = Alarm(self.reactor, self.tick, self._hook_failed)
+        handlers: list[Handler] = [
+            snapshots,
+            _SnapshotResponder(self._router, self),
+            _Publisher(self._publisher, self),
+            _UpdateCollector(self._collector, self),
+            _Ticker(self),
+        ]
+        if self.star is not None:
+            publisher = publisher_of(self.peer)
+            follow = self.open_stream(
+                zmq.SUB,
+                publisher,
+                name="peer-updates",
+                unmarked="connect",
+                subscribe=(b"",),
+                options={zmq.RCVHWM: _PUBLISHER_HWM},
+            )
+            self.star.name = f"{self.name}.star"
+            handlers += [_PeerFollower(follow, self), self.star]
+        return handlers
+
+    def on_start(self) -> None:
+        """Serve at once, unless a pair has to agree first."""
+        if self.star is None:
+            self.become_active(epoch=0, forced=False)
+
+    def on_stop(self) -> None:
+        """Do nothing more by itself."""
+        self._alarm.cancel()
+        self._close_peer_snapshot()
+
+    def statistics(self) -> CloneServerStatistics:
+        """Return a frozen snapshot of every counter."""
+        common = super().statistics()
+        snapshots = self._snapshots
+        return CloneServerStatistics(
+            name=common.name,
+            errors=common.errors,
+            refused=common.refused,
+            messages_refused=sum(member.refused for member in self._members()),
+            snapshots_sent=snapshots.sent if snapshots else 0,
+            snapshots_given_up=snapshots.given_up if snapshots else 0,
+            diverged=self.diverged,
+            server=self.protocol.statistics(),
+            star=self.star.protocol.statistics() if self.star else None,
+        )
+
+    def _bind(self) -> tuple[Stream, Stream, Stream]:
+        for attempt in range(_PORT_ATTEMPTS):
+            router = self.open_stream(
+                zmq.ROUTER,
+                f"@tcp://{self.host}:{self.port or '*'}",
+                name="snapshots",
+                options={zmq.ROUTER_MANDATORY: 1},
+            )
+            try:
+                return router, *self._bind_neighbours(router.endpoint)
+            except EndpointError:
+                router.close()
+                if self.port or attempt + 1 == _PORT_ATTEMPTS:
+                    raise
+        raise AssertionError("not reached")
+
+    def _bind_neighbours(self, endpoint: str) -> tuple[Stream, Stream]:
+        publisher = self.open_stream(
+            zmq.XPUB,
+            f"@{publisher_of(endpoint)}",
+            name="publisher",
+            policy=Policy.DROP_OLDEST,
+            options={zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: _PUBLISHER_HWM},
+        )
+        try:
+            collector = self.open_stream(
+                zmq.SUB,
+                f"@{collector_of(endpoint)}",
+                name="collector",
+                subscribe=(b"",),
+                options={zmq.RCVHWM: _PUBLISHER_HWM},
+            )
+        except EndpointError:
+            publisher.close()
+            raise
+        return publisher, collector
+
+    # What arrives
+
+    def receive_update(self, frames: Sequence[bytes]) -> None:
+        """A client's update: a vote, and then an update for the rules."""
+        if self.star is not None:
+            check_update(frames, max_body=self.protocol.max_body)  # what is malformed is no vote
+            self.star.request()
+        self.carry_out(self.protocol.receive_update(frames, self.reactor.now()))
+        if frames[3]:
+            self.arm()  # a ttl may be the next thing that is due
+
+    def receive_snapshot_request(self, identity: bytes, subtree: bytes) -> None:
+        """A client joins: a vote, and an answer if this server is the active one."""
+        if self.star is None or self.star.request():
+            self.carry_out(
+                self.protocol.receive_snapshot_request(identity, subtree, self.reactor.now())
+            )
+
+    def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
+        """Somebody listens at the publisher from now on, or not any more."""
+        self.carry_out(self.protocol.receive_subscription(topic, subscribed, self.reactor.now()))
+        self.arm()
+
+    def tick(self) -> None:
+        """Time has passed."""
+        self.carry_out(self.protocol.tick(self.reactor.now()))
+        self.arm()
+
+    # What the pair orders
+
+    def become_active(self, epoch: int, forced: bool) -> None:
+        """Serve: what clients sent to both servers is applied and published first."""
+        self._close_peer_snapshot()
+        self.carry_out(self.protocol.become_active(self.reactor.now(), epoch, force=forced))
+        self.arm()
+
+    def become_passive(self, diverged_since: int | None) -> None:
+        """Follow the peer: fetch its data."""
+        assert self._snapshots is not None
+        self._snapshots.give_up()
+        self.carry_out(self.protocol.become_passive(self.reactor.now(), diverged_since))
+        self.resume()
+
+    def suspend(self) -> None:
+        """Leave clients' messages in the sockets."""
+        self.protocol.suspend()  # for the message that has just been taken
+        self._router.pause()
+        self._collector.pause()
+
+    def resume(self) -> None:
+        """Take clients' messages again."""
+        self.carry_out(self.protocol.resume(self.reactor.now()))
+        self.arm()
+        self._router.resume()
+        self._collector.resume()
+
+    # What the rules say
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        """Do what the rules say, in their order, at once."""
+        for effect in effects:
+            match effect:
+                case Publish(frames):
+                    self._publisher.send(*frames)
+                case SendSnapshot():
+                    assert self._snapshots is not None
+                    self._snapshots.add(effect)
+                case RequestSnapshot(attempt):
+                    self._request_peer_snapshot(attempt)
+                case Synchronised():
+                    self._close_peer_snapshot()
+                    if self.star is not None:
+                        self.star.synchronised()
+                case OutOfSync():
+                    if self.star is not None:
+                        self.star.out_of_sync()
+                case ReportDiverged(entries):
+                    self._report_diverged(entries)
+
+    def _report_diverged(self, entries: tuple[Frames, ...]) -> None:
+        self.diverged += len(entries)
+        keys = [repr(entry[0]) for entry in entries[:10]]
+        self.log.error("updates given up for the peer's", count=len(entries), first_keys=keys)
+
+    def _request_peer_snapshot(self, attempt: int) -> None:
+        """Ask on a socket of its own, so that no answer to an earlier attempt can be mistaken."""
+        self._close_peer_snapshot()
+        stream = self.open_stream(
+            zmq.DEALER,
+            self.peer,
+            name="peer-snapshot",
+            unmarked="connect",
+            options={zmq.RCVHWM: _PUBLISHER_HWM},
+        )
+        stream.on_error = self._hook_failed
+        stream.on_message(lambda frames: self._receive_peer_snapshot(frames, attempt))
+        stream.send(*snapshot_request())
+        self._peer_snapshot = stream
+
+    def _receive_peer_snapshot(self, frames: list[bytes], attempt: int) -> None:
+        now = self.reactor.now()
+        if is_snapshot_end(frames):
+            self.carry_out(self.protocol.receive_snapshot_end(frames, attempt, now))
+            self.arm()  # it may have to be asked for again
+        else:
+            self.carry_out(self.protocol.receive_snapshot_entry(frames, attempt, now))
+
+    def _close_peer_snapshot(self) -> None:
+        if self._peer_snapshot is not None:
+            self._peer_snapshot.close()
+            self._peer_snapshot = None
+
+    def arm(self) -> None:
+        """Have `tick` called when the rules next have something to do."""
+        deadline = self.protocol.deadline
+        if deadline is not None:
+            self._alarm.at(deadline)
+
+
+class _SnapshotResponder(StreamHandler):
+    """Takes ICANHAZ? from clients: [identity, ICANHAZ?, subtree]."""
+
+    peer_errors = (MalformedMessage,)
+
+    def __init__(self, stream: Stream, server: CloneServer) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._server = server
+
+    def on_message(self, frames: list[bytes]) -> None:
+        identity, *request = frames
+        self._server.receive_snapshot_request(identity, decode_snapshot_request(request))
+
+
+class _Publisher(StreamHandler):
+    """Hears who subscribes to what: one frame, 1 or 0 and the topic."""
+
+    def __init__(self, stream: Stream, server: CloneServer) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._server = server
+
+    def on_message(self, frames: list[bytes]) -> None:
+        event = frames[0]
+        if len(frames) != 1 or event[:1] not in (b"\0", b"\1"):
+            self.refuse("neither a subscription nor its end")
+            return
+        self._server.receive_subscription(event[1:], event[:1] == b"\1")
+
+
+class _UpdateCollector(StreamHandler):
+    """Takes KVSET from clients: five frames."""
+
+    peer_errors = (MalformedMessage,)
+
+    def __init__(self, stream: Stream, server: CloneServer) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._server = server
+
+    def on_message(self, frames: list[bytes]) -> None:
+        self._server.receive_update(frames)
+
+
+class _PeerFollower(StreamHandler):
+    """Takes what the other server of the pair publishes: five frames."""
+
+    peer_errors = (MalformedMessage,)
+
+    def __init__(self, stream: Stream, server: CloneServer) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._server = server
+
+    def on_message(self, frames: list[bytes]) -> None:
+        server = self._server
+        server.carry_out(server.protocol.receive_published(frames, self.reactor.now()))
+
+
+class _Ticker(PeriodicHandler):
+    """Ticks in every state; between ticks, `arm` wakes the rules when something is due."""
+
+    def __init__(self, server: CloneServer) -> None:
+        super().__init__(interval=server.protocol.heartbeat)
+        self._server = server
+
+    def on_tick(self) -> None:
+        self._server.tick()

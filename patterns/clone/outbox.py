@@ -1,0 +1,171 @@
+"""A client's own updates, each kept until the server has published it.
+
+Of one key only one update is under way at a time, so that none sent again can overtake a newer
+one. While it is, newer updates of the key wait, and a newer one takes the place of the one that
+waits: what counts is the state. Who wrote the one replaced is answered together with the newer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from patterns.clone.messages import Frames
+
+
+class OutboxFull(Exception):
+    """Too many updates are waiting for the server; this one was not taken."""
+
+
+@dataclass(slots=True)
+class _Write:
+    frames: Frames
+    expires_at: float
+    sent_at: float | None = None  # None: it waits for an earlier update of its key
+    replaced: list[tuple[bytes, float]] = field(default_factory=list)  # uuid, expires_at
+
+
+class Outbox:
+    """The updates that are not acknowledged, in the order they were made.
+
+    At most `max_writes` (those replaced count, somebody waits for them) and `max_bytes`. Sent
+    again every `retry` seconds, given up after `timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_writes: int = 10_000,
+        max_bytes: int = 64 << 20,
+        retry: float = 2.0,
+        timeout: float = 30.0,
+    ) -> None:
+        self.max_writes = max_writes
+        self.max_bytes = max_bytes
+        self.retry = retry
+        self.timeout = timeout
+        self._writes: dict[bytes, _Write] = {}
+        self._sent: dict[bytes, bytes] = {}  # key to the uuid of the update under way
+        self._waiting: dict[bytes, bytes] = {}  # key to the uuid of the one that waits
+        self._count = 0
+        self._bytes = 0
+        # Nothing is due before these instants, so that a tick need not look at every write.
+        self._retry_at = self._expiry_at = float("inf")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, frames: Frames, now: float) -> list[Frames]:
+        """Take an update with a new uuid; return what is to be sent now. Raises OutboxFull."""
+        key, uuid = frames[0], frames[2]
+        if uuid in self._writes:
+            raise ValueError(f"uuid {uuid.hex()} is in use")
+        size = sum(map(len, frames))
+        if self._count >= self.max_writes or self._bytes + size > self.max_bytes:
+            raise OutboxFull(f"{self._count} updates of {self._bytes} bytes are waiting")
+        write = _Write(frames, now + self.timeout)
+        self._expiry_at = min(self._expiry_at, write.expires_at)
+        older = self._waiting.get(key)
+        if older is not None:
+            replaced = self._writes.pop(older)
+            self._bytes -= sum(map(len, replaced.frames))
+            write.replaced = [*replaced.replaced, (older, replaced.expires_at)]
+        self._writes[uuid] = write
+        self._count += 1
+        self._bytes += size
+        if key in self._sent:
+            self._waiting[key] = uuid
+            return []
+        return [self._send(uuid, now)]
+
+    def _send(self, uuid: bytes, now: float) -> Frames:
+        write = self._writes[uuid]
+        write.sent_at = now
+        self._retry_at = min(self._retry_at, now + self.retry)
+        self._sent[write.frames[0]] = uuid
+        return write.frames
+
+    def under_way(self) -> list[Frames]:
+        """The updates that were sent and not acknowledged, in order."""
+        return [write.frames for write in self._writes.values() if write.sent_at is not None]
+
+    def is_under_way(self, uuid: bytes) -> bool:
+        """True if this update was sent and is not acknowledged."""
+        write = self._writes.get(uuid)
+        return write is not None and write.sent_at is not None
+
+    def finish(self, uuid: bytes, now: float) -> tuple[list[bytes], list[Frames]]:
+        """An update under way is acknowledged or refused.
+
+        Returns the uuids that this answers, and what is to be sent next.
+        """
+        if not self.is_under_way(uuid):
+            return [], []
+        write = self._remove(uuid)
+        self._count -= len(write.replaced)
+        answered = [each for each, _ in write.replaced]
+        return [*answered, uuid], self._send_next(write.frames[0], now)
+
+    def _remove(self, uuid: bytes) -> _Write:
+        write = self._writes.pop(uuid)
+        key = write.frames[0]
+        places = self._sent if write.sent_at is not None else self._waiting
+        del places[key]
+        self._count -= 1
+        self._bytes -= sum(map(len, write.frames))
+        return write
+
+    def _send_next(self, key: bytes, now: float) -> list[Frames]:
+        waiting = self._waiting.pop(key, None)
+        return [] if waiting is None else [self._send(waiting, now)]
+
+    def send_again(self, now: float, *, at_once: bool = False) -> list[Frames]:
+        """The updates under way whose retry is due, or all of them; in order."""
+        if now < self._retry_at and not at_once:
+            return []
+        due = []
+        self._retry_at = float("inf")
+        for write in self._writes.values():
+            if write.sent_at is None:
+                continue
+            if at_once or now >= write.sent_at + self.retry:
+                write.sent_at = now
+                due.append(write.frames)
+            self._retry_at = min(self._retry_at, write.sent_at + self.retry)
+        return due
+
+    def expire(self, now: float) -> tuple[list[bytes], list[Frames]]:
+        """The uuids whose time is over, and what may be sent in their place.
+
+        An update given up may have been applied all the same: its answer may have been lost.
+        """
+        if now < self._expiry_at:
+            return [], []
+        failed: list[bytes] = []
+        following: list[Frames] = []
+        self._expiry_at = now + self.timeout
+        for uuid, write in list(self._writes.items()):
+            late = [each for each, expires_at in write.replaced if expires_at <= now]
+            if late:
+                write.replaced = [each for each in write.replaced if each[1] > now]
+                self._count -= len(late)
+                failed += late
+            if write.expires_at <= now:
+                self._remove(uuid)
+                failed.append(uuid)
+                if write.sent_at is not None:
+                    following += self._send_next(write.frames[0], now)
+                continue
+            earliest = write.replaced[0][1] if write.replaced else write.expires_at
+            self._expiry_at = min(self._expiry_at, earliest)
+        return failed, following
+
+    def take_all(self) -> list[bytes]:
+        """The uuids of everything, in order; the outbox is empty afterwards."""
+        uuids: list[bytes] = []
+        for uuid, write in self._writes.items():
+            uuids += [*(each for each, _ in write.replaced), uuid]
+        self._writes.clear()
+        self._sent.clear()
+        self._waiting.clear()
+        self._count = self._bytes = 0
+        return uuids

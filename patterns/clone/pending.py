@@ -1,0 +1,131 @@
+"""The updates that a passive server heard from clients and not yet from the active server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from patterns.clone.messages import Frames
+
+
+@dataclass(slots=True)
+class _Pending:
+    frames: Frames
+    heard_at: float
+
+
+class PendingList:
+    """Clients' updates in the order they arrived, until the active server publishes them.
+
+    At most `max_entries` and `max_bytes`, the oldest dropped first, none longer than `max_age`
+    seconds: an update that the active has not published by then never reached it, and would only
+    overwrite newer values at a failover. The active's own publications never get in here.
+    """
+
+    def __init__(
+        self, *, max_entries: int = 10_000, max_bytes: int = 64 << 20, max_age: float = 10.0
+    ) -> None:
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
+        self.max_age = max_age
+        self.dropped = 0
+        self._entries: dict[int, _Pending] = {}
+        self._by_uuid: dict[bytes, int] = {}
+        self._by_key: dict[bytes, list[int]] = {}
+        self._published: dict[bytes, float] = {}  # uuids whose client's copy is yet to come
+        self._arrivals = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Frames]:
+        return iter([entry.frames for entry in self._entries.values()])
+
+    def add(self, frames: Frames, now: float) -> None:
+        """Hold an update. Sent again, it keeps its place and is as good as new.
+
+        An update without a uuid cannot be recognised: it is held each time it arrives.
+        """
+        known = self._by_uuid.get(frames[2])
+        if known is not None:
+            self._entries[known].heard_at = now
+            return
+        self._arrivals += 1
+        self._entries[self._arrivals] = _Pending(frames, now)
+        self._by_key.setdefault(frames[0], []).append(self._arrivals)
+        if frames[2]:
+            self._by_uuid[frames[2]] = self._arrivals
+        self._bytes += _size(frames)
+        while len(self._entries) > self.max_entries or self._bytes > self.max_bytes:
+            self._drop(next(iter(self._entries)))
+
+    def clear_published(self, uuid: bytes, now: float) -> None:
+        """The active has published this uuid: forget it, and what came before it for its key.
+
+        What came before is older than what the key has now: applied at a failover, it would
+        bring an old value back.
+        """
+        arrival = self._by_uuid.get(uuid)
+        if arrival is None:
+            self._expect_copy(uuid, now)
+            return
+        key = self._entries[arrival].frames[0]
+        for earlier in [each for each in self._by_key[key] if each < arrival]:
+            self._drop(earlier)
+        self._remove(arrival)
+
+    def _expect_copy(self, uuid: bytes, now: float) -> None:
+        if uuid:
+            self._published[uuid] = now
+        if len(self._published) > self.max_entries:
+            del self._published[next(iter(self._published))]
+
+    def receive_late_copy(self, key: bytes, uuid: bytes) -> None:
+        """The client's copy of an update that the active had published before.
+
+        What had come before the publication for its key is older. A second copy, of a writer that
+        has not heard the answer, says nothing about what came in between.
+        """
+        published_at = self._published.pop(uuid, None)
+        if published_at is None:
+            return
+        arrivals = self._by_key.get(key, [])
+        for arrival in [n for n in arrivals if self._entries[n].heard_at <= published_at]:
+            self._drop(arrival)
+
+    def drop_heard_before(self, instant: float) -> None:
+        """Drop what was last heard before an instant: it is not newer than the data of then."""
+        for arrival in [n for n, entry in self._entries.items() if entry.heard_at < instant]:
+            self._drop(arrival)
+
+    def expire(self, now: float) -> None:
+        """Drop what has waited too long."""
+        self.drop_heard_before(now - self.max_age)
+
+    def take_all(self) -> list[Frames]:
+        """Everything, in the order of arrival; the list is empty afterwards."""
+        frames = [entry.frames for entry in self._entries.values()]
+        self._entries.clear()
+        self._by_uuid.clear()
+        self._by_key.clear()
+        self._published.clear()
+        self._bytes = 0
+        return frames
+
+    def _drop(self, arrival: int) -> None:
+        self.dropped += 1
+        self._remove(arrival)
+
+    def _remove(self, arrival: int) -> None:
+        frames = self._entries.pop(arrival).frames
+        self._bytes -= _size(frames)
+        self._by_uuid.pop(frames[2], None)
+        siblings = self._by_key[frames[0]]
+        siblings.remove(arrival)
+        if not siblings:
+            del self._by_key[frames[0]]
+
+
+def _size(frames: Frames) -> int:
+    return sum(map(len, frames))

@@ -1,0 +1,262 @@
+"""The server's and the client's copy of the shared state: entries, deadlines, duplicates.
+
+An entry is kept as it travels, a tuple of five frames. A tuple of bytes holds no reference that
+could form a cycle, so the garbage collector stops tracking it: a million entries cost it nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from patterns.clone.messages import Frames, replace_ttl, sequence_of, whole_seconds
+
+# Up to this many new keys are inserted into the sorted index one by one; more are sorted in.
+_INSERT_LIMIT = 64
+# A heap this small is not worth compacting.
+_HEAP_SLACK = 64
+
+
+class StoreFull(Exception):
+    """An update would pass the store's limit of keys or bytes; nothing has been changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    """What a store holds and what it has refused, as of one instant."""
+
+    keys: int
+    byte_count: int
+    ephemeral: int
+    sequence: int
+    refused: int
+
+
+class KeyValueStore:
+    """A map of key to entry, in the order of their last updates, with sequence and deadlines.
+
+    `max_keys` and `max_bytes` (all frames together) bound it. Time is monotonic seconds.
+    """
+
+    def __init__(self, *, max_keys: int = 1_000_000, max_bytes: int = 1 << 30) -> None:
+        self.max_keys = max_keys
+        self.max_bytes = max_bytes
+        self.sequence = 0
+        self._entries: dict[bytes, Frames] = {}
+        self._bytes = 0
+        self._refused = 0
+        self._deadlines: dict[bytes, float] = {}
+        self._heap: list[tuple[float, bytes]] = []
+        self._index: list[bytes] = []  # sorted; may name keys that are gone
+        self._unindexed: list[bytes] = []  # new keys, not yet in the index
+        self._whole: tuple[Frames, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._entries)
+
+    def get(self, key: bytes) -> Frames | None:
+        """The entry of a key, None without one."""
+        return self._entries.get(key)
+
+    def apply(
+        self, frames: Frames, sequence: int, expires_at: float | None = None
+    ) -> Frames | None:
+        """Store a checked update that already carries `sequence`; return the entry it replaces.
+
+        An empty body deletes. The store's own sequence never goes back. A new deadline, or none,
+        takes the place of the key's old one. Raises StoreFull.
+        """
+        key = frames[0]
+        previous = self._entries.get(key)
+        if frames[4]:
+            self._put(key, frames, previous)
+        elif previous is not None:
+            self._remove(key, previous)
+        self._set_deadline(key, expires_at if frames[4] else None)
+        self._whole = None
+        self.sequence = max(self.sequence, sequence)
+        return previous
+
+    def _put(self, key: bytes, frames: Frames, previous: Frames | None) -> None:
+        growth = _size(frames) - (_size(previous) if previous else 0)
+        full = previous is None and len(self._entries) >= self.max_keys
+        if full or (growth > 0 and self._bytes + growth > self.max_bytes):
+            self._refused += 1
+            raise StoreFull(f"{len(self._entries)} keys, {self._bytes} bytes")
+        if previous is None:
+            self._unindexed.append(key)
+        else:
+            del self._entries[key]  # so that the key moves to the end of the order
+        self._entries[key] = frames
+        self._bytes += growth
+
+    def _remove(self, key: bytes, previous: Frames) -> None:
+        del self._entries[key]
+        self._bytes -= _size(previous)
+        # Without this, keys that come and go would fill the index for ever.
+        if len(self._index) + len(self._unindexed) > 2 * len(self._entries) + _INSERT_LIMIT:
+            self._index = sorted(self._entries)
+            self._unindexed = []
+
+    # --- snapshots
+
+    def snapshot(self, subtree: bytes = b"", now: float | None = None) -> tuple[Frames, ...]:
+        """The entries whose keys begin with `subtree`, fixed at this instant, ready to send.
+
+        With `now`, the ttl of an ephemeral entry is the whole seconds that remain to it.
+        Everything: O(keys), and free if nothing changed since the last time; in the order of the
+        updates. A subtree: O(log keys + its size), and the first time after new keys came also
+        the sorting of those; in the order of the keys.
+        """
+        entries = self._everything() if not subtree else self._below(subtree)
+        if now is None or not self._deadlines:
+            return entries
+        return tuple(
+            self._with_remaining(entry, now) if entry[0] in self._deadlines else entry
+            for entry in entries
+        )
+
+    def _everything(self) -> tuple[Frames, ...]:
+        if self._whole is None:
+            self._whole = tuple(self._entries.values())
+        return self._whole
+
+    def _below(self, subtree: bytes) -> tuple[Frames, ...]:
+        self._sort_index()
+        index, entries = self._index, self._entries
+        found = []
+        last = None
+        for position in range(bisect_left(index, subtree), len(index)):
+            key = index[position]
+            if not key.startswith(subtree):
+                break
+            # A key deleted and set again stands in the index twice.
+            if key != last and key in entries:
+                found.append(entries[key])
+            last = key
+        return tuple(found)
+
+    def _sort_index(self) -> None:
+        if len(self._unindexed) <= _INSERT_LIMIT:
+            for key in self._unindexed:
+                insort(self._index, key)
+        else:
+            self._index.extend(self._unindexed)
+            self._index.sort()
+        self._unindexed = []
+
+    def _with_remaining(self, entry: Frames, now: float) -> Frames:
+        properties = replace_ttl(entry[3], whole_seconds(self._deadlines[entry[0]] - now))
+        return (entry[0], entry[1], entry[2], properties, entry[4])
+
+    def changed_since(self, sequence: int) -> tuple[Frames, ...]:
+        """The entries last updated after `sequence`, oldest first. Deletions leave no entry."""
+        changed = []
+        for entry in reversed(self._entries.values()):
+            if sequence_of(entry) <= sequence:
+                break
+            changed.append(entry)
+        return tuple(reversed(changed))
+
+    # --- deadlines
+
+    def expire(self, now: float, limit: int = 1000) -> list[bytes]:
+        """At most `limit` keys whose time has come, earliest first; each is named once.
+
+        The entries stay until the caller deletes them, with a message of its own.
+        """
+        due: list[bytes] = []
+        while self._heap and self._heap[0][0] <= now and len(due) < limit:
+            deadline, key = heappop(self._heap)
+            if self._deadlines.get(key) == deadline:
+                del self._deadlines[key]
+                due.append(key)
+        return due
+
+    @property
+    def next_expiry(self) -> float | None:
+        """The earliest deadline, None if nothing expires."""
+        while self._heap and self._deadlines.get(self._heap[0][1]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def remaining_ttl(self, key: bytes, now: float) -> int | None:
+        """The whole seconds a key has left, rounded up, at least 1; None if it stays."""
+        deadline = self._deadlines.get(key)
+        return None if deadline is None else whole_seconds(deadline - now)
+
+    def _set_deadline(self, key: bytes, expires_at: float | None) -> None:
+        if expires_at is None:
+            self._deadlines.pop(key, None)
+            return
+        if self._deadlines.get(key) == expires_at:
+            return
+        self._deadlines[key] = expires_at
+        heappush(self._heap, (expires_at, key))
+        if len(self._heap) > 2 * len(self._deadlines) + _HEAP_SLACK:
+            self._heap = [(deadline, name) for name, deadline in self._deadlines.items()]
+            heapify(self._heap)
+
+    def statistics(self) -> StoreStatistics:
+        """A frozen snapshot of the counters."""
+        return StoreStatistics(
+            keys=len(self._entries),
+            byte_count=self._bytes,
+            ephemeral=len(self._deadlines),
+            sequence=self.sequence,
+            refused=self._refused,
+        )
+
+
+def _size(frames: Frames) -> int:
+    return sum(map(len, frames))
+
+
+class DuplicateFilter:
+    """Remembers the uuids of applied updates, so that an update sent twice is applied once.
+
+    At most `max_entries`, the oldest forgotten first, none longer than `max_age` seconds. An
+    update without a uuid (RFC 12 allows it) is never a duplicate.
+    """
+
+    def __init__(self, *, max_entries: int = 100_000, max_age: float = 600.0) -> None:
+        self.max_entries = max_entries
+        self.max_age = max_age
+        self._applied: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._applied)
+
+    def seen(self, uuid: bytes, now: float) -> int | None:
+        """The sequence under which a uuid was applied, None if it was not (or is forgotten)."""
+        known = self._applied.get(uuid)
+        if known is None or known[1] <= now:
+            return None
+        return known[0]
+
+    def remember(self, uuid: bytes, sequence: int, now: float) -> None:
+        """Note that a uuid was applied as `sequence`; the oldest make room."""
+        if not uuid:
+            return
+        self._applied[uuid] = (sequence, now + self.max_age)
+        self._applied.move_to_end(uuid)
+        while len(self._applied) > self.max_entries:
+            self._applied.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._applied.clear()
+
+    def expire(self, now: float) -> None:
+        """Forget what is too old."""
+        while self._applied and next(iter(self._applied.values()))[1] <= now:
+            self._applied.popitem(last=False)

@@ -1,0 +1,234 @@
+"""The wiring of a pair in virtual time: whom it hears, what it orders, what it survives."""
+
+import pytest
+import structlog
+import zmq
+
+from patterns.binary_star.handlers import BinaryStar
+from patterns.binary_star.messages import PeerState, Progress, Role, State
+from reactor import EndpointError
+from reactor.testing import fake_reactor
+
+STATES = {Role.PRIMARY: "tcp://127.0.0.1:5003", Role.BACKUP: "tcp://127.0.0.1:5004"}
+
+
+class Orders:
+    """A service that notes its orders."""
+
+    def __init__(self):
+        self.given = []
+
+    def become_active(self, epoch, forced):
+        self.given.append("active")
+
+    def become_passive(self, diverged_since):
+        self.given.append("passive")
+
+    def suspend(self):
+        self.given.append("suspend")
+
+    def resume(self):
+        self.given.append("resume")
+
+
+@pytest.fixture
+def make_star(fake_network):
+    """Makes one server of a pair on a reactor of its own."""
+    reactors = []
+
+    def make(role, service=None, **options):
+        other = Role.BACKUP if role is Role.PRIMARY else Role.PRIMARY
+        star = BinaryStar(
+            role,
+            service or Orders(),
+            state_bind=STATES[role],
+            state_connect=STATES[other],
+            **options,
+        )
+        star.name = role.value
+        star.orders = star._service.given
+        reactors.append(fake_reactor(fake_network))
+        reactors[-1].register(star)
+        return star
+
+    yield make
+    for reactor in reversed(reactors):
+        reactor.close()
+
+
+@pytest.fixture
+def pair(make_star, fake_loop):
+    """A primary that is active and a backup that is passive."""
+    primary, backup = make_star(Role.PRIMARY), make_star(Role.BACKUP)
+    fake_loop.run_until(lambda: backup.protocol.state is State.PASSIVE)
+    return primary, backup
+
+
+def stop(star, loop):
+    reactor = star.reactor
+    reactor.stop(hard=True)
+    loop.run_until_complete(reactor.stopped())
+
+
+def test_two_servers_find_their_states_and_order_their_services(pair):
+    primary, backup = pair
+    assert (primary.protocol.state, backup.protocol.state) == (State.ACTIVE, State.PASSIVE)
+    assert (primary.orders, backup.orders) == (["active"], ["passive"])
+
+
+def test_the_order_comes_before_the_answer_to_the_request_that_caused_it(pair, fake_loop):
+    """The Guide's Python code answers first and becomes active on a later turn."""
+    primary, backup = pair
+    assert not backup.request()
+    stop(primary, fake_loop)
+    fake_loop.advance(2.5)
+    del backup.orders[:]
+    assert backup.request()
+    assert backup.orders == ["active"]
+
+
+def test_a_request_at_the_active_is_served(pair):
+    primary, backup = pair
+    assert primary.request()
+    assert not backup.request()
+
+
+def test_heartbeats_go_out_in_every_state(make_star, fake_loop, fake_network):
+    star = make_star(Role.BACKUP, heartbeat=0.5)
+    listener = fake_reactor(fake_network)
+    beats = []
+    stream = listener.open_stream(zmq.SUB, f">{STATES[Role.BACKUP]}", subscribe=(b"",))
+    stream.on_message(beats.append)
+    fake_loop.advance(10.0)
+    listener.close()
+    assert 19 <= len(beats) <= 21
+    assert {PeerState.decode(frame).state for (frame,) in beats} == {star.protocol.state}
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (b"",),
+        (b"0",),
+        (b"junk",),
+        (b"x" * 2000,),
+        (b"\xff\xfe",),
+        (b"x", b"y"),
+        (b"x",) * 9,
+        (PeerState(Role.PRIMARY, State.ACTIVE, interval_ms=60_000).encode(),),
+        (PeerState(Role.BACKUP, State.ACTIVE).encode(),),
+        (PeerState(Role.PRIMARY, State.ACTIVE, Progress()).encode(), b"more"),
+    ],
+)
+def test_what_is_no_heartbeat_is_refused_counted_and_survived(
+    make_star, fake_loop, fake_network, frames
+):
+    star = make_star(Role.BACKUP)
+    impostor = fake_reactor(fake_network)
+    stream = impostor.open_stream(zmq.PUB, f"@{STATES[Role.PRIMARY]}")
+    fake_loop.advance(1.0)
+    with structlog.testing.capture_logs() as logs:
+        stream.send(*frames)
+        fake_loop.run_pending()
+    assert [entry["event"] for entry in logs] == ["message refused"]
+    assert star.protocol.state is State.STARTING_BACKUP
+    assert [handler.errors for handler in star._members()] == [0] * 4
+    assert sum(handler.refused for handler in star._members()) == 1
+    impostor.close()
+    make_star(Role.PRIMARY)
+    fake_loop.run_until(lambda: star.protocol.state is State.PASSIVE)
+
+
+def test_every_transition_is_logged_with_its_cause(make_star, fake_loop):
+    with structlog.testing.capture_logs() as logs:
+        make_star(Role.PRIMARY)
+        backup = make_star(Role.BACKUP)
+        fake_loop.run_until(lambda: backup.protocol.state is State.PASSIVE)
+    changes = [entry for entry in logs if entry["event"] == "state changed"]
+    assert {(entry["handler"], entry["old"], entry["new"]) for entry in changes} >= {
+        ("primary", "starting-primary", "active"),
+        ("backup", "starting-backup", "syncing"),
+    }
+    assert all(entry["cause"] and entry["epoch"] >= 0 for entry in changes)
+
+
+def test_a_loop_that_stood_still_suspends_the_service_until_the_peer_has_answered(pair, fake_loop):
+    primary, _ = pair
+    del primary.orders[:]
+    fake_loop._now += 5.0  # time passes and nothing runs
+    assert not primary.request()
+    assert primary.orders == ["suspend"]
+    fake_loop.advance(3.0)
+    assert primary.orders == ["suspend", "resume"]
+    assert primary.request()
+
+
+def test_two_actives_become_one(make_star, fake_loop, fake_network):
+    class Data(Orders):
+        def __init__(self, writes):
+            super().__init__()
+            self.progress = Progress(epoch=1, sequence=writes, writes=writes)
+
+    primary, backup = (
+        make_star(role, data, progress=lambda data=data: data.progress)
+        for role, data in ((Role.PRIMARY, Data(3)), (Role.BACKUP, Data(9)))
+    )
+    fake_network.partition("primary", "backup")
+    fake_loop.advance(3.0)
+    primary.carry_out(primary.protocol.promote(fake_loop.time()))
+    backup.carry_out(backup.protocol.promote(fake_loop.time()))
+    with structlog.testing.capture_logs() as logs:
+        fake_network.heal()
+        fake_loop.advance(5.0)
+    states = [primary.protocol.state, backup.protocol.state]
+    assert sorted(state.value for state in states) == ["active", "passive"]
+    assert backup.protocol.state is State.ACTIVE, "more writes were accepted there"
+    assert [e for e in logs if e["event"] == "both servers were active"]
+
+
+def test_a_service_that_fails_does_not_stop_the_heartbeats(make_star, fake_loop):
+    class Broken(Orders):
+        def become_active(self, epoch, forced):
+            raise RuntimeError("a bug")
+
+    primary = make_star(Role.PRIMARY, Broken())
+    backup = make_star(Role.BACKUP)
+    with structlog.testing.capture_logs() as logs:
+        fake_loop.advance(5.0)
+    assert "hook failed" in [entry["event"] for entry in logs]
+    sent = backup.protocol.statistics().heartbeats_received
+    fake_loop.advance(5.0)
+    assert backup.protocol.statistics().heartbeats_received >= sent + 4
+    assert primary.protocol.statistics().heartbeats_received > 0
+
+
+def test_a_state_port_that_is_taken_is_an_error_and_leaves_nothing_open(
+    fake_network, fake_loop, make_star
+):
+    make_star(Role.PRIMARY)
+    reactor = fake_reactor(fake_network)
+    star = BinaryStar(
+        Role.PRIMARY,
+        Orders(),
+        state_bind=STATES[Role.PRIMARY],
+        state_connect=STATES[Role.BACKUP],
+    )
+    with pytest.raises(EndpointError, match="5003"):
+        reactor.register(star)
+    assert reactor.statistics().streams == ()
+    reactor.close()
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "timeout"), [(0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (-1.0, 2.0)]
+)
+def test_a_timeout_is_longer_than_a_heartbeat(heartbeat, timeout):
+    with pytest.raises(ValueError):
+        BinaryStar(
+            Role.PRIMARY,
+            Orders(),
+            state_bind="tcp://127.0.0.1:*",
+            state_connect="tcp://127.0.0.1:5004",
+            heartbeat=heartbeat,
+            timeout=timeout,
+        )

@@ -1,0 +1,581 @@
+"""Who of the two is active: the table cell by cell, the guards, and two servers joined by hand."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from patterns.binary_star.messages import MalformedHeartbeat, PeerState, Progress, Role, State
+from patterns.binary_star.protocol import (
+    TABLE,
+    Action,
+    BecomeActive,
+    BecomePassive,
+    BinaryStarProtocol,
+    Event,
+    RefuseRequest,
+    ReportConflict,
+    ResumeService,
+    SendHeartbeat,
+    ServeRequest,
+    SuspendService,
+    Transition,
+)
+
+PRIMARY, BACKUP = Role.PRIMARY, Role.BACKUP
+
+# One line an event, one letter a state: starting primary, starting backup, active, passive,
+# syncing. "." stays, "A" becomes active, "S" follows, "I" and "P" are told; "s" serves, "r"
+# refuses, "V" becomes active and serves; "L" reports and follows, "W" reports and goes on.
+EXPECTED = {
+    Event.PEER_PRIMARY: "...A.",
+    Event.PEER_BACKUP: "A..A.",
+    Event.PEER_ACTIVE: "SS...",
+    Event.PEER_ACTIVE_WINS: "..L..",
+    Event.PEER_ACTIVE_LOSES: "..W..",
+    Event.PEER_ACTIVE_DECIDES: ".....",
+    Event.PEER_PASSIVE: "...A.",
+    Event.PEER_PASSIVE_AHEAD: "..L..",
+    Event.PEER_SYNCING: "AA.A.",
+    Event.PEER_SYNCING_AHEAD: "..AA.",
+    Event.REQUEST_PEER_FRESH: "rrsrr",
+    Event.REQUEST_PEER_SILENT: "VrsVr",
+    Event.REQUEST_UNCHECKED: "rrrrr",
+    Event.SYNCHRONISED: "....P",
+    Event.OUT_OF_SYNC: "...I.",
+    Event.PROMOTE: "AA.AA",
+}
+COLUMNS = (
+    State.STARTING_PRIMARY,
+    State.STARTING_BACKUP,
+    State.ACTIVE,
+    State.PASSIVE,
+    State.SYNCING,
+)
+MEANING = {
+    ".": (None, ()),
+    "A": (State.ACTIVE, (Action.LEAD,)),
+    "S": (State.SYNCING, (Action.FOLLOW,)),
+    "I": (State.SYNCING, ()),
+    "P": (State.PASSIVE, ()),
+    "s": (None, (Action.SERVE,)),
+    "r": (None, (Action.REFUSE,)),
+    "V": (State.ACTIVE, (Action.LEAD, Action.SERVE)),
+    "L": (State.SYNCING, (Action.REPORT_LOST, Action.FOLLOW)),
+    "W": (State.ACTIVE, (Action.REPORT_WON, Action.LEAD)),
+}
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), list(itertools.product(COLUMNS, Event)), ids=lambda each: each.name
+)
+def test_every_cell_of_the_table(state, event):
+    target, actions = MEANING[EXPECTED[event][COLUMNS.index(state)]]
+    assert TABLE[state, event] == (target or state, actions)
+
+
+def test_the_table_is_complete():
+    assert set(TABLE) == set(itertools.product(State, Event))
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "target"),
+    [
+        # The transitions of the Guide's program, in its own order.
+        (State.STARTING_PRIMARY, Event.PEER_BACKUP, State.ACTIVE),
+        (State.STARTING_BACKUP, Event.PEER_ACTIVE, State.SYNCING),
+        (State.STARTING_PRIMARY, Event.PEER_ACTIVE, State.SYNCING),
+        (State.PASSIVE, Event.PEER_PRIMARY, State.ACTIVE),
+        (State.PASSIVE, Event.PEER_BACKUP, State.ACTIVE),
+        (State.PASSIVE, Event.REQUEST_PEER_SILENT, State.ACTIVE),
+        (State.STARTING_BACKUP, Event.REQUEST_PEER_SILENT, State.STARTING_BACKUP),
+    ],
+)
+def test_bs_13_the_guides_transitions_are_there(state, event, target):
+    assert TABLE[state, event][0] is target
+
+
+def test_f9_s6_8_a_server_without_a_complete_copy_is_promoted_by_an_operator_only():
+    leading = {event for event in Event if TABLE[State.SYNCING, event][0] is State.ACTIVE}
+    assert leading == {Event.PROMOTE}
+
+
+def server(role=PRIMARY, progress=None, *, replicates=True, now=0.0, state=None):
+    progress = progress or Progress()
+    star = BinaryStarProtocol(role, progress=lambda: progress, replicates=replicates)
+    star.tick(now)
+    if state is not None:
+        star.state = state
+    return star
+
+
+def beat(role=BACKUP, state=State.PASSIVE, progress=None, **fields):
+    return PeerState(role, state, progress or Progress(), **fields).encode()
+
+
+def kinds(effects):
+    return [type(effect) for effect in effects]
+
+
+class TestHeartbeat:
+    @given(
+        st.sampled_from([(role, state) for role in Role for state in State]),
+        st.lists(st.integers(0, 2**63 - 1), min_size=9, max_size=9),
+    )
+    def test_decoding_inverts_encoding(self, pair, numbers):
+        role, state = pair
+        if state.value.startswith("starting") and role.value not in state.value:
+            return
+        peer = PeerState(role, state, Progress(*numbers[:5]), *numbers[5:])
+        assert PeerState.decode(peer.encode()) == peer
+
+    def test_a_heartbeat_is_one_frame_of_lines(self):
+        frame = beat(BACKUP, State.ACTIVE, Progress(2, 30, 4, 1, 20), beat=7, heard=6)
+        assert frame == (
+            b"pair=1\nrole=backup\nstate=active\nepoch=2\nsequence=30\nwrites=4\nfork_epoch=1\n"
+            b"fork_sequence=20\nsettled=0\nbeat=7\nheard=6\ninterval_ms=1000\n"
+        )
+
+    def test_names_of_a_later_version_are_left_out(self):
+        assert PeerState.decode(beat() + b"new=thing\n") == PeerState.decode(beat())
+
+    @pytest.mark.parametrize("digit", [b"1", b"2", b"3", b"4", b"5", b"9"])
+    def test_bs_5_a_digit_of_a_guide_server_is_refused_and_named(self, digit):
+        star = server(BACKUP, state=State.PASSIVE)
+        with pytest.raises(MalformedHeartbeat, match="Guide server"):
+            star.receive_peer_state(digit, 1.0)
+        assert star.state is State.PASSIVE
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            b"",
+            b"junk",
+            b"\xff",
+            b"pair=1\n",
+            b"x" * 2000,
+            beat().replace(b"pair=1", b"pair=2"),
+            beat().replace(b"role=backup", b"role=king"),
+            beat().replace(b"state=passive", b"state=on"),
+            beat().replace(b"state=passive", b"state=starting-primary"),
+            beat().replace(b"epoch=0", b"epoch=-1", 1),
+            beat().replace(b"epoch=0", b"epoch=x", 1),
+            beat().replace(b"epoch=0\n", b"", 1),
+            beat() + b"beat=1\n",
+            beat() + b"line\n",
+            beat() + b"=\n",
+        ],
+    )
+    def test_bs_5_junk_is_refused_and_does_not_hide_a_dead_peer(self, frame):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.tick(1.0)
+        with pytest.raises(MalformedHeartbeat):
+            star.receive_peer_state(frame, 1.9)
+        assert star.statistics().heartbeats_refused == 1
+        assert ServeRequest() in star.receive_client_request(2.0)
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes_are_a_heartbeat_or_malformed(self, frame):
+        try:
+            PeerState.decode(frame)
+        except MalformedHeartbeat:
+            pass
+
+    def test_a_peer_of_the_same_role_is_refused(self):
+        with pytest.raises(MalformedHeartbeat, match="both servers are configured as primary"):
+            server(PRIMARY).receive_peer_state(beat(PRIMARY), 1.0)
+
+    def test_a_peer_that_beats_more_slowly_than_it_is_given_up_is_refused(self):
+        with pytest.raises(MalformedHeartbeat, match="beats every 2000 ms"):
+            server().receive_peer_state(beat(interval_ms=2000), 1.0)
+
+    def test_the_own_heartbeat_must_be_shorter_than_the_timeout(self):
+        with pytest.raises(ValueError, match="shorter"):
+            BinaryStarProtocol(PRIMARY, heartbeat=2.0, timeout=2.0)
+
+    def test_a_heartbeat_is_sent_each_interval(self):
+        star = BinaryStarProtocol(PRIMARY)
+        sent = [now / 4 for now in range(12) if star.tick(now / 4) == [SendHeartbeat()]]
+        assert sent == [0.0, 1.0, 2.0]
+
+    def test_a_heartbeat_tells_role_state_and_progress(self):
+        star = server(BACKUP, Progress(3, 40, 5, 2, 30), state=State.ACTIVE)
+        star.receive_peer_state(beat(PRIMARY, State.SYNCING, beat=9), 1.0)
+        peer = PeerState.decode(star.heartbeat_frame())
+        assert peer == PeerState(
+            BACKUP, State.ACTIVE, Progress(3, 40, 5, 2, 30), beat=1, heard=9, interval_ms=1000
+        )
+        assert PeerState.decode(star.heartbeat_frame()).beat == 2
+
+
+class TestVote:
+    def test_a_passive_server_serves_when_a_client_asks_and_the_peer_is_silent(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE, Progress(4)), 1.0)
+        star.tick(2.0)
+        assert star.receive_client_request(2.9) == [RefuseRequest()]
+        effects = star.receive_client_request(3.0)
+        cause = Event.REQUEST_PEER_SILENT
+        assert effects == [
+            Transition(State.PASSIVE, State.ACTIVE, cause, 5),
+            BecomeActive(5),
+            ServeRequest(),
+            SendHeartbeat(),
+        ]
+
+    def test_s6_7_becoming_active_comes_before_serving(self):
+        star = server(PRIMARY)
+        star.tick(1.9)
+        effects = kinds(star.receive_client_request(2.0))
+        assert effects.index(BecomeActive) < effects.index(ServeRequest)
+
+    def test_silence_alone_changes_nothing(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        for now in range(1, 100):
+            assert star.tick(float(now)) == [SendHeartbeat()]
+        assert star.state is State.PASSIVE
+
+    def test_a_starting_primary_waits_for_the_peer_first(self):
+        star = server(PRIMARY)
+        assert star.receive_client_request(1.9) == [RefuseRequest()]
+        assert star.state is State.STARTING_PRIMARY
+
+    def test_bs_6_a_lone_backup_is_promoted_by_an_operator(self):
+        star = server(BACKUP)
+        for now in range(1, 10):
+            assert RefuseRequest() in star.receive_client_request(float(now))
+        assert BecomeActive(1, forced=True) in star.promote(10.0)
+        assert star.receive_client_request(10.0) == [ServeRequest()]
+
+    def test_bs_8_any_request_is_a_vote_so_writers_alone_bring_a_failover(self):
+        # The wiring asks for every update too: nothing here knows what kind of request it is.
+        star = server(BACKUP, state=State.PASSIVE)
+        star.tick(1.9)
+        assert BecomeActive(1) in star.receive_client_request(2.0)
+
+    def test_bs_7_only_the_given_time_counts(self):
+        star = server(BACKUP, state=State.PASSIVE, now=1e9)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1e9 + 1)
+        assert star.receive_client_request(1e9 + 2.5) == [RefuseRequest()]
+
+    def test_f9_a_syncing_server_refuses_whatever_the_silence(self):
+        star = server(BACKUP, state=State.SYNCING)
+        star.tick(1.9)
+        assert star.receive_client_request(2.0) == [RefuseRequest()]
+        assert star.receive_synchronised(2.1) == [
+            Transition(State.SYNCING, State.PASSIVE, Event.SYNCHRONISED, 0),
+            SendHeartbeat(),
+        ]
+        assert ServeRequest() in star.receive_client_request(2.2)
+
+    def test_f30_a_server_that_lost_something_does_not_promote(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.receive_out_of_sync(1.9)
+        assert star.receive_client_request(2.0) == [RefuseRequest()]
+
+    def test_a_service_without_data_is_passive_at_once(self):
+        star = server(BACKUP, replicates=False)
+        effects = star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1.0)
+        assert star.state is State.PASSIVE
+        assert kinds(effects) == [
+            Transition,
+            BecomePassive,
+            SendHeartbeat,
+            Transition,
+            SendHeartbeat,
+        ]
+
+
+class TestPassives:
+    @pytest.mark.parametrize(
+        ("role", "own", "peer", "state"),
+        [
+            (PRIMARY, (1, 5), (1, 5), State.ACTIVE),
+            (BACKUP, (1, 5), (1, 5), State.PASSIVE),
+            (BACKUP, (1, 6), (1, 5), State.ACTIVE),
+            (PRIMARY, (1, 5), (1, 6), State.PASSIVE),
+            (BACKUP, (2, 1), (1, 9), State.ACTIVE),
+            (PRIMARY, (1, 9), (2, 1), State.PASSIVE),
+        ],
+    )
+    def test_bs_4_of_two_passives_the_one_that_holds_more_leads(self, role, own, peer, state):
+        star = server(role, Progress(*own), state=State.PASSIVE)
+        other = BACKUP if role is PRIMARY else PRIMARY
+        star.receive_peer_state(beat(other, State.PASSIVE, Progress(*peer)), 1.0)
+        assert star.state is state
+        if state is State.ACTIVE:
+            assert star.epoch == max(own[0], peer[0]) + 1
+
+    def test_f8_a_restarted_primary_leaves_the_lead_to_the_passive_that_has_the_data(self):
+        primary, backup = server(PRIMARY), server(BACKUP, Progress(1, 9), state=State.PASSIVE)
+        primary.receive_peer_state(backup.heartbeat_frame(), 1.0)
+        assert primary.state is State.STARTING_PRIMARY
+        backup.receive_peer_state(primary.heartbeat_frame(), 1.0)
+        assert backup.state is State.ACTIVE
+        primary.receive_peer_state(backup.heartbeat_frame(), 1.0)
+        assert primary.state is State.SYNCING
+
+    def test_f9_a_server_that_starts_empty_does_not_overrule_an_incomplete_copy(self):
+        star = server(PRIMARY)
+        star.receive_peer_state(beat(BACKUP, State.SYNCING, Progress(1, 9)), 1.0)
+        assert star.state is State.STARTING_PRIMARY
+
+    @pytest.mark.parametrize("role", list(Role))
+    def test_a_server_that_starts_leads_if_the_syncing_peer_holds_nothing_more(self, role):
+        star = server(role)
+        other = BACKUP if role is PRIMARY else PRIMARY
+        star.receive_peer_state(beat(other, State.SYNCING), 1.0)
+        assert star.state is State.ACTIVE
+
+    def test_an_active_server_yields_to_a_passive_one_of_a_later_epoch(self):
+        star = server(PRIMARY, Progress(1, 9, 3, 0, 6), state=State.ACTIVE)
+        effects = star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 5)), 1.0)
+        assert star.state is State.SYNCING
+        assert BecomePassive(diverged_since=6) in effects
+
+    def test_an_active_server_outbids_an_incomplete_copy_of_a_later_epoch(self):
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        effects = star.receive_peer_state(beat(BACKUP, State.SYNCING, Progress(4, 5)), 1.0)
+        assert effects == [BecomeActive(5), SendHeartbeat()]
+        assert star.serving
+
+
+class Conflict:
+    """Two actives: the primary in epoch 1, the backup promoted to epoch 2 after number 100."""
+
+    def __init__(self, primary_writes, backup_writes):
+        self.progress = {
+            PRIMARY: Progress(1, 100 + primary_writes, 80, 0, 0),
+            BACKUP: Progress(2, backup_writes, backup_writes, 1, 100),
+        }
+        self.primary, self.backup = (self._active(role) for role in (PRIMARY, BACKUP))
+
+    def _active(self, role):
+        star = BinaryStarProtocol(role, progress=lambda: self.progress[role], replicates=True)
+        star.tick(0.0)
+        star.state = State.ACTIVE
+        return star
+
+    def tell(self, source, target, now):
+        effects = target.receive_peer_state(source.heartbeat_frame(), now)
+        for effect in effects:
+            if isinstance(effect, BecomeActive):
+                old = self.progress[target.role]
+                self.progress[target.role] = Progress(effect.epoch, 0, 0, old.epoch, old.sequence)
+        return effects
+
+    @property
+    def states(self):
+        return self.primary.state, self.backup.state
+
+
+class TestActives:
+    def test_bs_3_f1_the_side_with_fewer_writes_since_the_fork_yields_and_reports(self):
+        pair = Conflict(primary_writes=5, backup_writes=9)
+        assert pair.tell(pair.primary, pair.backup, 1.0) == []
+        at_primary = pair.tell(pair.backup, pair.primary, 1.0)
+        assert pair.states == (State.SYNCING, State.ACTIVE)
+        assert at_primary == [
+            Transition(State.ACTIVE, State.SYNCING, Event.PEER_ACTIVE_WINS, 1),
+            ReportConflict(won=False, own_writes=5, peer_writes=9, own_epoch=1, peer_epoch=2),
+            BecomePassive(diverged_since=100),
+            SendHeartbeat(),
+        ]
+
+    def test_bs_3_f2_the_incumbent_with_more_writes_goes_on_in_a_higher_epoch(self):
+        pair = Conflict(primary_writes=9, backup_writes=5)
+        at_primary = pair.tell(pair.backup, pair.primary, 1.0)
+        assert at_primary == [
+            ReportConflict(won=True, own_writes=9, peer_writes=5, own_epoch=1, peer_epoch=2),
+            BecomeActive(3),
+            SendHeartbeat(),
+        ]
+        assert pair.states == (State.ACTIVE, State.ACTIVE)
+        at_backup = pair.tell(pair.primary, pair.backup, 1.1)
+        assert pair.states == (State.ACTIVE, State.SYNCING)
+        assert BecomePassive(diverged_since=100) in at_backup
+        assert pair.primary.epoch == 3
+
+    def test_of_equal_writes_the_later_epoch_wins(self):
+        pair = Conflict(primary_writes=5, backup_writes=5)
+        pair.tell(pair.backup, pair.primary, 1.0)
+        assert pair.states == (State.SYNCING, State.ACTIVE)
+
+    def test_of_equal_writes_and_epochs_the_primary_wins(self):
+        primary = server(PRIMARY, Progress(2, 0, 5), state=State.ACTIVE)
+        backup = server(BACKUP, Progress(2, 0, 5), state=State.ACTIVE)
+        backup.receive_peer_state(primary.heartbeat_frame(), 1.0)
+        assert backup.state is State.ACTIVE
+        primary.receive_peer_state(backup.heartbeat_frame(), 1.0)
+        backup.receive_peer_state(primary.heartbeat_frame(), 1.0)
+        assert (primary.state, backup.state) == (State.ACTIVE, State.SYNCING)
+
+    def test_the_one_that_does_not_decide_goes_on_until_the_other_has(self):
+        pair = Conflict(primary_writes=9, backup_writes=5)
+        frame = pair.primary.heartbeat_frame()
+        for _ in range(3):
+            assert pair.backup.receive_peer_state(frame, 1.0) == []
+        assert pair.backup.state is State.ACTIVE
+
+    @given(st.integers(0, 20), st.integers(0, 20), st.lists(st.booleans(), min_size=4, max_size=12))
+    @settings(deadline=None)
+    def test_bs_3_a_healed_partition_ends_with_one_active(self, mine, theirs, order):
+        # Heartbeats arrive in any interleaving; both directions work again in the end.
+        pair = Conflict(mine, theirs)
+        now = 1.0
+        for to_backup in [*order, True, False, True, False]:
+            now += 0.1
+            source, target = (
+                (pair.primary, pair.backup) if to_backup else (pair.backup, pair.primary)
+            )
+            pair.tell(source, target, now)
+        expected = State.ACTIVE if mine > theirs else State.SYNCING
+        assert pair.states[0] is expected
+        assert pair.states.count(State.ACTIVE) == 1
+
+
+class TestStall:
+    def test_bs_11_f6_an_active_that_stood_still_asks_before_it_serves(self):
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(1, 9)), 1.0)
+        effects = star.tick(4.0)
+        assert effects == [SuspendService(), SendHeartbeat()]
+        assert not star.serving
+        assert star.receive_client_request(4.0) == [RefuseRequest()]
+
+    def test_it_goes_on_when_a_fresh_heartbeat_says_that_nothing_happened(self):
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(1, 9)), 1.0)
+        star.tick(4.0)
+        PeerState.decode(star.heartbeat_frame())
+        old = beat(BACKUP, State.PASSIVE, Progress(1, 9), heard=0)
+        assert star.receive_peer_state(old, 4.1) == []
+        assert not star.serving
+        fresh = beat(BACKUP, State.PASSIVE, Progress(1, 9), heard=1)
+        assert star.receive_peer_state(fresh, 4.2) == [ResumeService()]
+        assert star.serving
+
+    def test_it_yields_when_the_peer_has_taken_over_meanwhile(self):
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(1, 9)), 1.0)
+        star.tick(4.0)
+        star.heartbeat_frame()
+        newer = beat(BACKUP, State.ACTIVE, Progress(2, 3, 3, 1, 9), heard=1)
+        effects = star.receive_peer_state(newer, 4.2)
+        assert star.state is State.SYNCING
+        assert kinds(effects) == [Transition, ReportConflict, BecomePassive, SendHeartbeat]
+
+    def test_it_goes_on_when_the_peer_does_not_answer(self):
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        star.receive_peer_state(beat(), 1.0)
+        star.tick(4.0)
+        assert ResumeService() not in star.tick(5.9)
+        assert ResumeService() in star.tick(6.0)
+        assert star.receive_client_request(6.0) == [ServeRequest()]
+
+    def test_a_passive_that_stood_still_does_not_take_its_own_silence_for_the_peers(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1.0)
+        assert star.receive_client_request(9.0) == [SendHeartbeat(), RefuseRequest()]
+        assert star.state is State.PASSIVE
+
+    def test_a_heartbeat_that_waited_through_a_stall_promotes_nobody(self):
+        star = server(PRIMARY, Progress(1, 9), state=State.PASSIVE)
+        star.receive_peer_state(beat(BACKUP, State.ACTIVE, beat=1), 1.0)
+        stale = beat(BACKUP, State.PASSIVE, Progress(1, 5), beat=2)
+        star.receive_peer_state(stale, 9.0)
+        assert star.state is State.PASSIVE
+
+    def test_a_server_that_stood_still_at_its_start_listens_before_it_leads(self):
+        star = server(PRIMARY)
+        assert star.receive_client_request(9.0) == [RefuseRequest()]
+        star.tick(10.0)
+        assert ServeRequest() in star.receive_client_request(11.0)
+
+    def test_a_lone_server_that_stood_still_serves_on(self):
+        star = server(PRIMARY, state=State.ACTIVE)
+        assert star.receive_client_request(60.0) == [ServeRequest()]
+
+    def test_an_operator_ends_the_check(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1.0)
+        star.tick(9.0)
+        star.promote(9.1)
+        assert star.serving
+
+
+class Pair:
+    """Two servers and the frames between them, moved by hand."""
+
+    def __init__(self, **progress):
+        self.stars = {
+            role: BinaryStarProtocol(
+                role, progress=lambda role=role: progress.get(role.value, Progress())
+            )
+            for role in Role
+        }
+
+    def run(self, seconds, start=0.0, *, to_primary=True, to_backup=True):
+        now = start
+        while now < start + seconds:
+            for role, peer, open_ in ((PRIMARY, BACKUP, to_backup), (BACKUP, PRIMARY, to_primary)):
+                self._tick(self.stars[role], self.stars[peer], open_, now)
+            now += 0.25
+        return now
+
+    def _tick(self, star, peer, open_, now):
+        waiting = [(star, peer, effect) for effect in star.tick(now)]
+        for _ in range(20):
+            moved = []
+            for source, target, effect in waiting:
+                if isinstance(effect, SendHeartbeat):
+                    frame = source.heartbeat_frame()
+                    if open_ and source is star or target is star:
+                        answers = target.receive_peer_state(frame, now)
+                        moved += [(target, source, answer) for answer in answers]
+            waiting = moved
+            if not waiting:
+                return
+        raise AssertionError("the two servers never stop to answer each other")
+
+    @property
+    def states(self):
+        return [self.stars[role].state for role in (PRIMARY, BACKUP)]
+
+
+class TestPair:
+    def test_a_pair_that_starts_has_the_primary_active(self):
+        pair = Pair()
+        pair.run(3.0)
+        assert pair.states == [State.ACTIVE, State.PASSIVE]
+
+    def test_the_backup_serves_when_the_primary_dies_and_goes_on_when_it_is_back(self):
+        pair = Pair()
+        now = pair.run(3.0)
+        while now < 6.0:
+            pair.stars[BACKUP].tick(now)
+            now += 0.25
+        assert ServeRequest() in pair.stars[BACKUP].receive_client_request(now)
+        pair.stars[PRIMARY] = BinaryStarProtocol(PRIMARY)
+        now = pair.run(3.0, now)
+        assert pair.states == [State.PASSIVE, State.ACTIVE]
+        assert pair.stars[BACKUP].epoch > 1
+
+    def test_bs_3_bs_11_partition_and_heal_leave_exactly_one_active(self):
+        pair = Pair()
+        now = pair.run(3.0)
+        now = pair.run(3.0, now, to_primary=False, to_backup=False)
+        pair.stars[BACKUP].receive_client_request(now)
+        assert pair.states == [State.ACTIVE, State.ACTIVE]
+        pair.run(3.0, now)
+        assert sorted(state.value for state in pair.states) == ["active", "passive"]
+
+    def test_statistics_are_a_frozen_snapshot(self):
+        pair = Pair()
+        pair.run(3.0)
+        numbers = pair.stars[PRIMARY].statistics()
+        assert (numbers.state, numbers.epoch, numbers.serving) == (State.ACTIVE, 1, True)
+        assert numbers.heartbeats_received > 0
+        with pytest.raises(AttributeError):
+            numbers.epoch = 2

@@ -1,0 +1,13 @@
+"""The fixture of the tests of the wiring; those of the rules need none."""
+
+import pytest
+
+from .services import Service
+
+
+@pytest.fixture
+def service(fake_network):
+    """Servers and clients on one fake network; all are stopped at the end of the test."""
+    service = Service(fake_network)
+    yield service
+    service.close()

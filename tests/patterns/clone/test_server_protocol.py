@@ -1,0 +1,797 @@
+"""A Clone server's rules: ordering, expiry, snapshots, the passive side and its promotion."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from patterns.clone.messages import (
+    HUGZ,
+    KTHXBAI,
+    KVMessage,
+    MalformedMessage,
+    decode_heartbeat,
+    decode_snapshot_end,
+    encode_sequence,
+    epoch_of,
+    heartbeat,
+    make_sequence,
+    parse_properties,
+    sequence_of,
+)
+from patterns.clone.pending import PendingList
+from patterns.clone.server_protocol import (
+    NotSynchronised,
+    OutOfSync,
+    Publish,
+    ReportDiverged,
+    RequestSnapshot,
+    SendSnapshot,
+    ServerProtocol,
+    ServerState,
+    Synchronised,
+)
+from patterns.clone.store import KeyValueStore
+from patterns.clone.subtrees import SubtreeCounts
+
+_uuids = itertools.count(1)
+
+
+def uuid():
+    return next(_uuids).to_bytes(16, "big")
+
+
+def kvset(key, body=b"x", properties=b"", its_uuid=None):
+    its_uuid = uuid() if its_uuid is None else its_uuid
+    return KVMessage(key, 0, its_uuid, properties, body).encode()
+
+
+def kvpub(sequence, key, body=b"x", properties=b"", its_uuid=None):
+    frames = kvset(key, body, properties, its_uuid)
+    return (frames[0], encode_sequence(sequence), *frames[2:])
+
+
+def seq(counter, epoch=1):
+    return make_sequence(epoch, counter)
+
+
+def server(**arguments):
+    return ServerProtocol(make_uuid=uuid, **arguments)
+
+
+def active(now=0.0, **arguments):
+    protocol = server(**arguments)
+    protocol.become_active(now)
+    return protocol
+
+
+def passive(now=0.0, entries=(), sequence=None, **arguments):
+    """A passive server that has fetched `entries` from an active in epoch 1."""
+    protocol = server(**arguments)
+    (request,) = protocol.become_passive(now)
+    for entry in entries:
+        protocol.receive_snapshot_entry(entry, request.attempt, now)
+    end = kthxbai(len(entries), seq(len(entries)) if sequence is None else sequence)
+    assert protocol.receive_snapshot_end(end, request.attempt, now) == [Synchronised()]
+    return protocol
+
+
+def kthxbai(entries, sequence):
+    return (KTHXBAI, encode_sequence(sequence), b"", b"chpx=1\nn=%d\n" % entries, b"")
+
+
+def published(effects):
+    """The published updates, heartbeats left out."""
+    frames = [effect.frames for effect in effects if isinstance(effect, Publish)]
+    return [each for each in frames if sequence_of(each)]
+
+
+def beats(effects):
+    frames = [effect.frames for effect in effects if isinstance(effect, Publish)]
+    return [each[0] for each in frames if not sequence_of(each)]
+
+
+def contents(protocol):
+    return {key: protocol.store.get(key)[4] for key in protocol.store}
+
+
+class TestUpdate:
+    def test_an_update_is_numbered_stored_and_published(self):
+        protocol = active()
+        frames = kvset(b"/a", b"1", b"n=1\n")
+        (effect,) = protocol.receive_update(frames, 1.0)
+        assert effect == Publish((b"/a", encode_sequence(seq(1)), *frames[2:]))
+        assert protocol.store.get(b"/a") == effect.frames
+        (effect,) = protocol.receive_update(kvset(b"/b"), 1.0)
+        assert sequence_of(effect.frames) == seq(2)
+
+    def test_the_frames_that_do_not_change_are_not_copied(self):
+        protocol = active()
+        frames = kvset(b"/a", b"1", b"ttl=5\n")
+        (effect,) = protocol.receive_update(frames, 1.0)
+        assert all(effect.frames[n] is frames[n] for n in (0, 2, 3, 4))
+
+    def test_kv_9_an_empty_body_deletes(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a"), 1.0)
+        assert published(protocol.receive_update(kvset(b"/a", b""), 1.0))[0][4] == b""
+        assert contents(protocol) == {}
+
+    @pytest.mark.parametrize(
+        "frames",
+        [
+            [],
+            [b"/a"],
+            [b"/a", b"", b"", b"", b"x"],
+            kvset(HUGZ),
+            kvset(KTHXBAI),
+            kvset(b""),
+            kvset(b"/a", properties=b"ttl=abc\n"),
+            kvset(b"/a", properties=b"ttl=nan\n"),
+            kvset(b"/a", b"12345"),
+        ],
+    )
+    def test_kv_7_kv_11_f33_s6_14_a_malformed_update_changes_nothing(self, frames):
+        protocol = active(max_body=4)
+        before = protocol.statistics()
+        with pytest.raises(MalformedMessage):
+            protocol.receive_update(frames, 1.0)
+        assert protocol.statistics() == before
+        assert sequence_of(published(protocol.receive_update(kvset(b"/a"), 1.0))[0]) == seq(1)
+
+    def test_a_full_store_answers_the_writer_and_uses_no_number(self):
+        protocol = active(make_store=lambda: KeyValueStore(max_keys=1))
+        protocol.receive_update(kvset(b"/a"), 1.0)
+        frames = kvset(b"/b")
+        (effect,) = protocol.receive_update(frames, 1.0)
+        assert sequence_of(effect.frames) == 0
+        assert effect.frames[2] == frames[2]
+        assert parse_properties(effect.frames[3]) == {"refused": "full"}
+        assert protocol.sequence == seq(1)
+        assert protocol.statistics().refused == 1
+
+    def test_f23_an_update_sent_again_is_applied_once_and_answered_again(self):
+        protocol = active()
+        frames = kvset(b"/a", b"1", b"ttl=5\n")
+        (first,) = protocol.receive_update(frames, 1.0)
+        protocol.receive_update(kvset(b"/a", b"2"), 2.0)
+        assert protocol.receive_update(frames, 3.0) == [first]
+        assert contents(protocol) == {b"/a": b"2"}
+        assert protocol.sequence == seq(2)
+        assert protocol.statistics().duplicates == 1
+
+    def test_s6_12_updates_without_a_uuid_are_all_applied(self):
+        protocol = active()
+        for body in (b"1", b"2"):
+            protocol.receive_update(kvset(b"/a", body, its_uuid=b""), 1.0)
+        assert protocol.sequence == seq(2)
+
+    def test_m_11_a_restarted_server_begins_above_its_last_life(self):
+        protocol = active(epoch=7)
+        assert published(protocol.receive_update(kvset(b"/a"), 1.0))[0][1] == encode_sequence(
+            seq(1, epoch=8)
+        )
+
+
+class TestExpiry:
+    def test_the_active_deletes_by_an_update_of_its_own(self):
+        protocol = active()
+        (put,) = published(protocol.receive_update(kvset(b"/a", b"1", b"ttl=5\n"), 1.0))
+        assert published(protocol.tick(5.99)) == []
+        (gone,) = published(protocol.tick(6.0))
+        assert (gone[0], sequence_of(gone), gone[3], gone[4]) == (b"/a", seq(2), b"o=ttl\n", b"")
+        assert len(gone[2]) == 16
+        assert gone[2] != put[2]
+        assert contents(protocol) == {}
+        assert published(protocol.tick(99.0)) == []
+
+    def test_m_17_writing_again_renews_the_ttl(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a", b"1", b"ttl=5\n"), 1.0)
+        protocol.receive_update(kvset(b"/a", b"1", b"ttl=5\n"), 4.0)
+        assert published(protocol.tick(8.9)) == []
+        assert len(published(protocol.tick(9.0))) == 1
+
+    def test_a_decimal_ttl_expires_in_time_and_is_published_as_a_whole_number(self):
+        protocol = active()
+        (frames,) = published(protocol.receive_update(kvset(b"/a", b"1", b"ttl=0.5\n"), 1.0))
+        assert frames[3] == b"ttl=1\n"
+        assert len(published(protocol.tick(1.5))) == 1
+
+    def test_s6_5_f15_a_passive_never_expires(self):
+        entries = [kvpub(seq(1), b"/a", b"1", b"ttl=5\n")]
+        protocol = passive(0.0, entries)
+        assert protocol.tick(99.0) == []
+        assert contents(protocol) == {b"/a": b"1"}
+        assert protocol.sequence == seq(1)
+
+    def test_a_promoted_server_expires_what_is_over(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/a", b"1", b"ttl=5\n")])
+        protocol.become_active(99.0)
+        (gone,) = published(protocol.tick(99.0))
+        assert (gone[0], gone[4]) == (b"/a", b"")
+
+    def test_many_expiries_are_spread_over_ticks(self):
+        protocol = active(expire_limit=10)
+        for n in range(25):
+            protocol.receive_update(kvset(b"/%d" % n, b"1", b"ttl=5\n"), 1.0)
+        sizes = []
+        while protocol.deadline <= 6.0:
+            sizes.append(len(published(protocol.tick(6.0))))
+        assert [size for size in sizes if size] == [10, 10, 5]
+
+
+class TestHeartbeat:
+    def test_r12_4_the_heartbeat_names_the_last_sequence_in_a_property(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a"), 0.5)
+        (effect,) = protocol.tick(1.0)
+        assert effect.frames[:3] == (HUGZ, bytes(8), b"")
+        assert decode_heartbeat(effect.frames).sequence == seq(1)
+        assert parse_properties(effect.frames[3])["role"] == "active"
+
+    def test_r12_5_it_comes_each_interval_whatever_else_is_published(self):
+        protocol = active()
+        times = [n / 4 for n in range(12)]
+        assert [now for now in times if beats(protocol.tick(now))] == [1.0, 2.0]
+
+    def test_s6_6_f31_only_the_active_beats(self):
+        assert [passive().tick(now) for now in (1.0, 2.0, 3.0)] == [[], [], []]
+        starting = server()
+        assert starting.tick(1.0) == []
+        assert starting.receive_subscription(HUGZ, True, 1.0) == []
+
+    def test_a_new_listener_gets_a_heartbeat_at_once(self):
+        protocol = active()
+        assert beats(protocol.receive_subscription(HUGZ, True, 0.5)) == [HUGZ]
+        assert beats(protocol.receive_subscription(b"", True, 0.6)) == [HUGZ]
+        assert protocol.receive_subscription(b"/a/", True, 0.7) == []
+
+    def test_listeners_that_come_together_share_one(self):
+        protocol = active()
+        effects = [protocol.receive_subscription(HUGZ, True, 0.5 + n / 1e6) for n in range(100)]
+        assert sum(map(len, effects)) == 1
+        assert protocol.deadline == pytest.approx(0.51)
+        assert beats(protocol.tick(0.51)) == [HUGZ]
+        assert protocol.tick(0.6) == []
+
+    def test_listeners_that_keep_coming_do_not_starve_the_regular_beat(self):
+        protocol = active()
+        protocol.receive_subscription(b"/a/", True, 0.0)
+        seen = []
+        for n in range(1, 41):
+            protocol.receive_subscription(HUGZ, True, n / 20)
+            seen += beats(protocol.tick(n / 20))
+        assert seen.count(b"/a/") == 2
+
+    def test_the_heartbeat_of_a_subtree_counts_its_updates_and_comes_before_hugz(self):
+        protocol = active()
+        protocol.receive_subscription(b"/a/", True, 0.0)
+        for key in (b"/a/1", b"/b/1", b"/a/2", b"/a", b"/c"):
+            protocol.receive_update(kvset(key), 0.1)
+        effects = protocol.tick(1.0)
+        assert beats(effects) == [b"/a/", HUGZ]
+        beat = decode_heartbeat(effects[0].frames)
+        assert (beat.subtree, beat.updates, beat.sequence) == (b"/a/", 2, seq(3))
+
+    def test_an_expiry_counts_as_an_update_of_its_subtree(self):
+        protocol = active()
+        protocol.receive_subscription(b"/a/", True, 0.0)
+        protocol.receive_update(kvset(b"/a/1", b"1", b"ttl=1\n"), 0.0)
+        effects = protocol.tick(1.0)
+        counts = [effect.frames for effect in effects if effect.frames[0] == b"/a/"]
+        assert decode_heartbeat(counts[0]).updates == 2
+
+    def test_a_duplicate_is_not_counted_again(self):
+        protocol = active()
+        protocol.receive_subscription(b"/a/", True, 0.0)
+        frames = kvset(b"/a/1")
+        protocol.receive_update(frames, 0.1)
+        protocol.receive_update(frames, 0.2)
+        assert decode_heartbeat(protocol.tick(1.0)[0].frames).updates == 1
+
+    def test_who_has_just_subscribed_gets_the_count_of_its_subtree_with_the_heartbeat(self):
+        protocol = active()
+        protocol.receive_subscription(b"/old/", True, 0.0)
+        protocol.tick(1.0)
+        protocol.receive_subscription(b"/new/", True, 1.5)
+        assert beats(protocol.receive_subscription(HUGZ, True, 1.5)) == [b"/new/", HUGZ]
+
+    def test_a_subtree_that_nobody_listens_to_has_no_heartbeat(self):
+        protocol = active()
+        protocol.receive_subscription(b"/a/", True, 0.0)
+        protocol.receive_subscription(b"/a/", False, 0.5)
+        assert beats(protocol.receive_subscription(HUGZ, True, 0.6)) == [HUGZ]
+        assert beats(protocol.tick(1.0)) == [HUGZ]
+
+    def test_subtrees_have_a_limit(self):
+        counts = SubtreeCounts(max_subtrees=2)
+        for topic in (b"/1/", b"/2/", b"/3/", HUGZ, KTHXBAI, b"", b"x" * 256):
+            counts.subscribe(topic, 0)
+        assert len(counts) == 2
+        assert counts.refused == 1
+
+
+class TestSnapshot:
+    def test_the_active_sends_the_subtree_and_says_how_much_it_is(self):
+        protocol = active()
+        for key in (b"/a/1", b"/b/1", b"/a/2"):
+            protocol.receive_update(kvset(key), 1.0)
+        (effect,) = protocol.receive_snapshot_request(b"id", b"/a/", 1.0)
+        assert isinstance(effect, SendSnapshot)
+        assert (effect.identity, effect.subtree, effect.sequence) == (b"id", b"/a/", seq(3))
+        assert [sequence_of(entry) for entry in effect.entries] == [seq(1), seq(3)]
+        end = decode_snapshot_end(effect.end)
+        assert (end.sequence, end.subtree, end.entries, end.extended) == (seq(3), b"/a/", 2, True)
+
+    def test_m_5_an_empty_subtree_is_everything(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a"), 1.0)
+        assert len(protocol.receive_snapshot_request(b"id", b"", 1.0)[0].entries) == 1
+
+    def test_a_vote_asks_for_a_subtree_that_is_always_empty(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"HUGZ"[:3] + b"/x"), 1.0)
+        assert protocol.receive_snapshot_request(b"id", HUGZ, 1.0)[0].entries == ()
+
+    def test_r12_2_the_end_has_the_current_sequence_deletions_included(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a"), 1.0)
+        protocol.receive_update(kvset(b"/a", b""), 1.0)
+        assert protocol.receive_snapshot_request(b"id", b"", 1.0)[0].sequence == seq(2)
+
+    def test_f17_kv_8_an_ephemeral_entry_carries_the_time_that_remains(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a", b"1", b"ttl=30\n"), 1.0)
+        (entry,) = protocol.receive_snapshot_request(b"id", b"", 11.5)[0].entries
+        assert entry[3] == b"ttl=20\n"
+
+    @pytest.mark.parametrize("protocol", [server(), passive()])
+    def test_another_server_is_silent_and_counts(self, protocol):
+        assert protocol.receive_snapshot_request(b"id", b"", 1.0) == []
+        assert protocol.statistics().snapshots_refused == 1
+
+
+class TestPassive:
+    def test_it_follows_what_the_active_publishes(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/a", b"1")])
+        assert protocol.receive_published(kvpub(seq(2), b"/a", b"2"), 1.0) == []
+        assert protocol.receive_published(kvpub(seq(3), b"/b", b"3"), 1.0) == []
+        assert contents(protocol) == {b"/a": b"2", b"/b": b"3"}
+        assert protocol.sequence == seq(3)
+
+    def test_a_number_it_knows_is_discarded(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/a", b"1")], sequence=seq(5))
+        protocol.receive_published(kvpub(seq(5), b"/a", b"old"), 1.0)
+        assert contents(protocol) == {b"/a": b"1"}
+
+    def test_f30_a_hole_is_noticed_and_everything_fetched_again(self):
+        protocol = passive()
+        effects = protocol.receive_published(kvpub(seq(2), b"/b"), 1.0)
+        assert [type(effect) for effect in effects] == [OutOfSync, RequestSnapshot]
+        assert protocol.state is ServerState.SYNCING
+        attempt = effects[1].attempt
+        protocol.receive_snapshot_entry(kvpub(seq(1), b"/a"), attempt, 1.1)
+        end = kthxbai(1, seq(1))
+        assert protocol.receive_snapshot_end(end, attempt, 1.1) == [Synchronised()]
+        assert contents(protocol) == {b"/a": b"x", b"/b": b"x"}
+
+    def test_f30_a_lost_tail_is_noticed_by_the_heartbeat(self):
+        protocol = passive()
+        quiet = heartbeat(b"seq=%d\n" % seq(0))
+        assert protocol.receive_published(quiet, 1.0) == []
+        ahead = heartbeat(b"seq=%d\n" % seq(1))
+        assert OutOfSync() in protocol.receive_published(ahead, 2.0)
+
+    def test_an_update_of_a_new_epoch_is_a_hole(self):
+        protocol = passive()
+        effects = protocol.receive_published(kvpub(seq(1, epoch=2), b"/a"), 1.0)
+        assert OutOfSync() in effects
+
+    def test_heartbeats_of_subtrees_and_refusals_change_nothing(self):
+        protocol = passive()
+        before = protocol.statistics()
+        protocol.receive_published(heartbeat(b"seq=9\nn=4\n", b"/a/"), 1.0)
+        protocol.receive_published(kvpub(0, b"/a", b"", b"refused=full\n"), 1.0)
+        assert protocol.statistics() == before
+
+    def test_s6_16_the_active_does_not_listen_to_its_peer(self):
+        protocol = active()
+        protocol.receive_published(kvpub(seq(9), b"/a"), 1.0)
+        assert contents(protocol) == {}
+        assert protocol.sequence == seq(0)
+
+    @pytest.mark.parametrize("frames", [[b"x"], kvpub(seq(1), KTHXBAI)])
+    def test_a_malformed_publication_changes_nothing(self, frames):
+        protocol = passive()
+        before = protocol.statistics()
+        with pytest.raises(MalformedMessage):
+            protocol.receive_published(frames, 1.0)
+        assert protocol.statistics() == before
+
+    def test_a_store_without_room_is_out_of_sync_and_does_not_hurry(self):
+        protocol = passive(make_store=lambda: KeyValueStore(max_keys=0))
+        assert protocol.receive_published(kvpub(seq(1), b"/a"), 1.0) == [OutOfSync()]
+        assert protocol.tick(1.5) == []
+        assert isinstance(protocol.tick(2.0)[0], RequestSnapshot)
+
+
+class TestSyncing:
+    def test_it_begins_with_a_request(self):
+        assert server().become_passive(0.0) == [RequestSnapshot(1)]
+
+    def test_the_snapshot_is_collected_aside_and_swapped_in_at_its_end(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/old")])
+        (request,) = protocol.become_passive(1.0)
+        protocol.receive_snapshot_entry(kvpub(seq(2), b"/new"), request.attempt, 1.0)
+        assert contents(protocol) == {b"/old": b"x"}
+        protocol.receive_snapshot_end(kthxbai(1, seq(3)), request.attempt, 1.0)
+        assert contents(protocol) == {b"/new": b"x"}
+        assert protocol.sequence == seq(3)
+
+    def test_what_is_published_meanwhile_is_applied_afterwards_if_it_is_newer(self):
+        protocol = server()
+        (request,) = protocol.become_passive(0.0)
+        for number in (1, 2, 3):
+            protocol.receive_published(kvpub(seq(number), b"/a", b"%d" % number), 0.1)
+        protocol.receive_snapshot_entry(kvpub(seq(2), b"/a", b"2"), request.attempt, 0.2)
+        protocol.receive_snapshot_end(kthxbai(1, seq(2)), request.attempt, 0.2)
+        assert contents(protocol) == {b"/a": b"3"}
+        assert protocol.state is ServerState.PASSIVE
+
+    def test_a_hole_among_them_is_noticed(self):
+        protocol = server()
+        (request,) = protocol.become_passive(0.0)
+        for number in (3, 5, 6):
+            protocol.receive_published(kvpub(seq(number), b"/%d" % number), 0.1)
+        effects = protocol.receive_snapshot_end(kthxbai(0, seq(2)), request.attempt, 0.2)
+        assert [type(effect) for effect in effects] == [OutOfSync, RequestSnapshot]
+        effects = protocol.receive_snapshot_end(kthxbai(0, seq(4)), effects[1].attempt, 0.3)
+        assert effects == [Synchronised()]
+        assert set(contents(protocol)) == {b"/5", b"/6"}
+
+    @pytest.mark.parametrize("end", [kthxbai(2, seq(9)), kthxbai(1, seq(9, epoch=0))])
+    def test_an_incomplete_or_outdated_snapshot_is_thrown_away(self, end):
+        protocol = passive(0.0, [kvpub(seq(1), b"/old")])
+        (request,) = protocol.become_passive(1.0)
+        protocol.receive_snapshot_entry(kvpub(seq(2), b"/new"), request.attempt, 1.0)
+        assert protocol.receive_snapshot_end(end, request.attempt, 1.0) == []
+        assert protocol.state is ServerState.SYNCING
+        assert contents(protocol) == {b"/old": b"x"}
+        assert protocol.tick(2.0) == [RequestSnapshot(request.attempt + 2)]
+
+    def test_f10_s6_9_a_snapshot_that_stops_is_asked_for_again(self):
+        protocol = server(sync_timeout=5.0)
+        (request,) = protocol.become_passive(0.0)
+        protocol.receive_snapshot_entry(kvpub(seq(1), b"/a"), request.attempt, 3.0)
+        assert protocol.tick(7.9) == []
+        (again,) = protocol.tick(8.0)
+        assert again.attempt != request.attempt
+
+    def test_f26_answers_to_an_earlier_request_are_discarded(self):
+        protocol = server()
+        (first,) = protocol.become_passive(0.0)
+        (second,) = protocol.tick(9.0)
+        protocol.receive_snapshot_entry(kvpub(seq(1), b"/a"), first.attempt, 9.1)
+        assert protocol.receive_snapshot_end(kthxbai(1, seq(1)), first.attempt, 9.1) == []
+        assert protocol.state is ServerState.SYNCING
+        end = kthxbai(0, seq(2))
+        assert protocol.receive_snapshot_end(end, second.attempt, 9.2) == [Synchronised()]
+        assert contents(protocol) == {}
+
+    def test_the_queue_has_a_limit(self):
+        protocol = server(max_queued=2)
+        protocol.become_passive(0.0)
+        effects = []
+        for number in (1, 2, 3):
+            effects += protocol.receive_published(kvpub(seq(number), b"/a"), 0.1)
+        assert [type(effect) for effect in effects] == [RequestSnapshot]
+
+    def test_s6_8_f9_it_does_not_become_active_unless_forced(self):
+        protocol = server()
+        protocol.become_passive(0.0)
+        with pytest.raises(NotSynchronised):
+            protocol.become_active(1.0)
+        assert protocol.state is ServerState.SYNCING
+        protocol.become_active(1.0, force=True)
+        assert published(protocol.receive_update(kvset(b"/a"), 1.0))
+
+    def test_a_forced_server_does_not_take_unused_entries_for_applied(self):
+        protocol = server()
+        (request,) = protocol.become_passive(0.0)
+        frames = kvset(b"/a")
+        entry = (frames[0], encode_sequence(seq(1)), *frames[2:])
+        protocol.receive_snapshot_entry(entry, request.attempt, 0.5)
+        protocol.become_active(1.0, force=True)
+        protocol.receive_update(frames, 1.0)
+        assert contents(protocol) == {b"/a": b"x"}
+
+    def test_f1_what_diverged_is_reported_before_it_is_given_up(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a"), 1.0)
+        fork = protocol.sequence
+        protocol.receive_update(kvset(b"/b"), 1.0)
+        effects = protocol.become_passive(2.0, fork)
+        assert [type(effect) for effect in effects] == [ReportDiverged, RequestSnapshot]
+        assert [entry[0] for entry in effects[0].entries] == [b"/b"]
+        nothing = active()
+        assert nothing.become_passive(2.0, nothing.sequence) == [RequestSnapshot(1)]
+
+
+class TestPromotion:
+    def test_s6_1_what_is_pending_is_published_and_stored_in_its_order(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/a")])
+        writes = [kvset(b"/b", b"1"), kvset(b"/c", b"2"), kvset(b"/b", b"3")]
+        for write in writes:
+            assert protocol.receive_update(write, 1.0) == []
+        effects = protocol.become_active(2.0)
+        assert [frames[2] for frames in published(effects)] == [write[2] for write in writes]
+        assert [sequence_of(frames) for frames in published(effects)] == [
+            seq(1, 2),
+            seq(2, 2),
+            seq(3, 2),
+        ]
+        assert contents(protocol) == {b"/a": b"x", b"/c": b"2", b"/b": b"3"}
+        assert beats(effects) == [HUGZ]
+        assert effects[-1].frames[0] == HUGZ
+
+    def test_s6_7_the_first_snapshot_after_a_failover_contains_the_pending_updates(self):
+        protocol = passive()
+        protocol.receive_update(kvset(b"/b", b"1"), 1.0)
+        protocol.become_active(2.0)
+        (snapshot,) = protocol.receive_snapshot_request(b"id", b"", 2.0)
+        assert [entry[4] for entry in snapshot.entries] == [b"1"]
+
+    def test_s6_2_f16_pending_ttl_is_a_duration_until_promotion(self):
+        protocol = passive()
+        protocol.receive_update(kvset(b"/b", b"1", b"ttl=30\n"), 1000.0)
+        protocol.become_active(1005.0)
+        assert published(protocol.tick(1034.9)) == []
+        assert [frames[0] for frames in published(protocol.tick(1035.0))] == [b"/b"]
+
+    def test_s6_3_f12_f14_what_the_active_published_never_is_pending(self):
+        protocol = passive()
+        protocol.receive_published(kvpub(seq(1), b"/a", b"1"), 1.0)
+        protocol.receive_published(kvpub(seq(2), b"/a", b"", b"o=ttl\n"), 1.0)
+        protocol.receive_published(kvpub(seq(3), b"/a", b"3"), 1.0)
+        assert published(protocol.become_active(2.0)) == []
+        assert contents(protocol) == {b"/a": b"3"}
+
+    def test_s6_4_nothing_stays_pending_for_ever(self):
+        protocol = passive()
+        for number in range(1, 101):
+            protocol.receive_published(kvpub(seq(number), b"/a", b"", b"o=ttl\n"), 1.0)
+            protocol.receive_update(kvset(b"/b"), 1.0)
+        protocol.tick(12.0)
+        assert protocol.statistics().pending == 0
+        assert protocol.statistics().pending_dropped == 100
+
+    def test_a_published_uuid_is_not_pending_any_more(self):
+        protocol = passive()
+        write = kvset(b"/a", b"1")
+        protocol.receive_update(write, 1.0)
+        protocol.receive_published((write[0], encode_sequence(seq(1)), *write[2:]), 1.1)
+        assert protocol.statistics().pending == 0
+        assert published(protocol.become_active(2.0)) == []
+
+    def test_a_copy_that_arrives_after_the_publication_is_not_pending_either(self):
+        protocol = passive()
+        write = kvset(b"/a", b"1")
+        protocol.receive_published((write[0], encode_sequence(seq(1)), *write[2:]), 1.0)
+        protocol.receive_update(write, 1.1)
+        assert published(protocol.become_active(2.0)) == []
+
+    @pytest.mark.parametrize("copy_first", [True, False])
+    def test_f12_what_came_before_a_published_update_of_its_key_is_dropped(self, copy_first):
+        protocol = passive()
+        older, newer = kvset(b"/a", b"old"), kvset(b"/a", b"new")
+        publication = (newer[0], encode_sequence(seq(1)), *newer[2:])
+        protocol.receive_update(older, 1.0)
+        if copy_first:
+            protocol.receive_update(newer, 1.1)
+        protocol.receive_published(publication, 1.2)
+        if not copy_first:
+            protocol.receive_update(newer, 1.3)
+        protocol.become_active(2.0)
+        assert contents(protocol) == {b"/a": b"new"}
+
+    def test_what_came_after_a_published_update_of_its_key_is_kept(self):
+        protocol = passive()
+        older, newer = kvset(b"/a", b"old"), kvset(b"/a", b"new")
+        protocol.receive_update(older, 1.0)
+        protocol.receive_update(newer, 1.1)
+        protocol.receive_published((older[0], encode_sequence(seq(1)), *older[2:]), 1.2)
+        protocol.receive_update(older, 3.0)  # its writer has not heard the answer
+        protocol.become_active(4.0)
+        assert contents(protocol) == {b"/a": b"new"}
+
+    def test_f13_a_ghost_does_not_outlive_the_pending_time(self):
+        protocol = passive()
+        protocol.receive_update(kvset(b"/a", b"ghost"), 1.0)
+        assert published(protocol.become_active(12.0)) == []
+        assert contents(protocol) == {}
+
+    def test_an_update_that_is_sent_again_keeps_its_place_and_stays(self):
+        protocol = passive()
+        first, second = kvset(b"/a", b"1"), kvset(b"/a", b"2")
+        for write, now in ((first, 1.0), (second, 8.0), (first, 9.0)):
+            protocol.receive_update(write, now)
+        effects = protocol.become_active(12.0)
+        assert [frames[4] for frames in published(effects)] == [b"1", b"2"]
+
+    def test_s6_11_what_is_older_than_the_snapshot_is_not_applied_again(self):
+        protocol = server()
+        protocol.receive_update(kvset(b"/a", b"overwritten long since"), 1.0)
+        (request,) = protocol.become_passive(2.0)
+        late = kvset(b"/b", b"late")
+        protocol.receive_update(late, 2.5)
+        known = kvset(b"/c", b"known")
+        protocol.receive_update(known, 2.5)
+        entries = [
+            kvpub(seq(7), b"/a", b"new"),
+            (known[0], encode_sequence(seq(8)), *known[2:]),
+        ]
+        for entry in entries:
+            protocol.receive_snapshot_entry(entry, request.attempt, 3.0)
+        protocol.receive_snapshot_end(kthxbai(2, seq(8)), request.attempt, 3.0)
+        effects = protocol.become_active(4.0)
+        assert [frames[2] for frames in published(effects)] == [late[2]]
+        assert contents(protocol)[b"/a"] == b"new"
+
+    def test_s6_12_pending_updates_without_a_uuid_do_not_cancel_each_other(self):
+        protocol = passive()
+        for key in (b"/a", b"/b"):
+            protocol.receive_update(kvset(key, its_uuid=b""), 1.0)
+        protocol.receive_published(kvpub(seq(1), b"/c", its_uuid=b""), 1.0)
+        protocol.become_active(2.0)
+        assert set(contents(protocol)) == {b"/a", b"/b", b"/c"}
+
+    def test_a_malformed_update_does_not_become_pending(self):
+        protocol = passive()
+        with pytest.raises(MalformedMessage):
+            protocol.receive_update(kvset(b"/a", properties=b"ttl=abc\n"), 1.0)
+        assert protocol.statistics().pending == 0
+
+    def test_f23_a_promoted_server_knows_what_the_old_one_applied(self):
+        write, earlier = kvset(b"/a", b"1"), kvset(b"/b", b"2")
+        in_snapshot = (earlier[0], encode_sequence(seq(1)), *earlier[2:])
+        protocol = passive(0.0, [in_snapshot])
+        publication = (write[0], encode_sequence(seq(2)), *write[2:])
+        protocol.receive_published(publication, 1.0)
+        protocol.become_active(2.0)
+        assert published(protocol.receive_update(write, 3.0)) == [publication]
+        assert published(protocol.receive_update(earlier, 3.0)) == [in_snapshot]
+        assert protocol.sequence == seq(0, epoch=2)
+
+    def test_f5_s6_18_the_first_number_of_a_new_epoch_exceeds_all_that_was_published(self):
+        protocol = passive(0.0, [kvpub(seq(100), b"/a")], sequence=seq(100))
+        protocol.become_active(1.0)
+        (frames,) = published(protocol.receive_update(kvset(b"/a"), 1.0))
+        assert sequence_of(frames) > seq(105)
+
+    def test_an_epoch_that_is_ordered_is_used_if_it_is_higher(self):
+        protocol = passive()
+        protocol.become_active(1.0, epoch=9)
+        assert epoch_of(protocol.sequence) == 9
+        protocol.become_active(2.0, epoch=3)
+        assert epoch_of(protocol.sequence) == 10
+
+    def test_an_active_server_that_is_ordered_again_begins_an_epoch_and_says_so(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a"), 0.1)
+        effects = protocol.become_active(0.2, epoch=5)
+        assert [decode_heartbeat(effect.frames).sequence for effect in effects] == [seq(0, 5)]
+        assert protocol.progress().writes == 0
+        assert protocol.progress().fork_sequence == seq(1)
+
+    def test_progress_tells_binary_star_where_it_stands(self):
+        protocol = passive(0.0, [kvpub(seq(5), b"/a")], sequence=seq(5))
+        protocol.become_active(1.0)
+        protocol.receive_update(kvset(b"/a", b"1", b"ttl=1\n"), 1.0)
+        protocol.receive_update(kvset(b"/b"), 1.0)
+        protocol.tick(2.0)
+        progress = protocol.progress()
+        assert (progress.epoch, progress.sequence) == (2, seq(3, 2))
+        assert (progress.fork_epoch, progress.fork_sequence) == (1, seq(5))
+        assert progress.writes == 2
+
+
+class TestSuspended:
+    def test_f6_bs_11_a_suspended_server_serves_nobody(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a", b"1", b"ttl=1\n"), 0.0)
+        protocol.suspend()
+        assert protocol.receive_update(kvset(b"/b"), 5.0) == []
+        assert protocol.receive_snapshot_request(b"id", b"", 5.0) == []
+        assert protocol.receive_subscription(HUGZ, True, 5.0) == []
+        assert protocol.tick(5.0) == []
+        assert protocol.deadline is None
+
+    def test_what_was_held_is_published_when_it_resumes(self):
+        protocol = active()
+        protocol.suspend()
+        protocol.receive_update(kvset(b"/b"), 5.0)
+        effects = protocol.resume(6.0)
+        assert [frames[0] for frames in published(effects)] == [b"/b"]
+        assert beats(effects) == [HUGZ]
+        assert len(published(protocol.receive_update(kvset(b"/c"), 6.0))) == 1
+
+    def test_what_was_held_stays_pending_when_it_yields(self):
+        protocol = active()
+        protocol.suspend()
+        protocol.receive_update(kvset(b"/b"), 5.0)
+        protocol.become_passive(6.0)
+        assert protocol.resume(6.0) == []
+        assert protocol.statistics().pending == 1
+        assert not protocol.suspended
+
+
+class TestPendingList:
+    def test_nothing_is_held_longer_than_its_time(self):
+        pending = PendingList(max_age=10.0)
+        pending.add(kvset(b"/a"), 1.0)
+        pending.expire(11.0)
+        assert len(pending) == 1
+        pending.expire(11.1)
+        assert len(pending) == 0
+
+    def test_the_oldest_make_room(self):
+        pending = PendingList(max_entries=2)
+        writes = [kvset(b"/%d" % n) for n in range(3)]
+        for write in writes:
+            pending.add(write, 0.0)
+        assert list(pending) == writes[1:]
+        assert pending.dropped == 1
+
+    def test_bytes_have_a_limit_too(self):
+        pending = PendingList(max_bytes=200)
+        for n in range(3):
+            pending.add(kvset(b"/%d" % n, bytes(60)), 0.0)
+        assert len(pending) == 2
+
+    def test_clearing_an_unknown_uuid_does_nothing(self):
+        pending = PendingList()
+        pending.add(kvset(b"/a", its_uuid=b""), 0.0)
+        pending.clear_published(b"", 1.0)
+        pending.clear_published(uuid(), 1.0)
+        assert len(pending) == 1
+
+    def test_taking_empties_it(self):
+        pending = PendingList(max_bytes=100)
+        pending.add(kvset(b"/a", bytes(50)), 0.0)
+        assert len(pending.take_all()) == 1
+        pending.add(kvset(b"/a", bytes(50)), 0.0)
+        assert len(pending) == 1
+        assert pending.dropped == 0
+
+
+writes = st.lists(
+    st.tuples(st.sampled_from([b"/a", b"/b", b"/c"]), st.sampled_from([b"", b"1", b"2"])),
+    max_size=30,
+)
+
+
+@given(writes, st.integers(0, 30), st.integers(0, 30))
+@settings(deadline=None)
+def test_a_passive_that_took_over_holds_what_the_active_held(steps, joined, lost_from):
+    """Whatever the instant of joining and of the active's death, with the clients' copies."""
+    first, second = active(), server()
+    request = None
+    for number, (key, body) in enumerate(steps):
+        if number == joined:
+            (request,) = second.become_passive(float(number))
+            (snapshot,) = first.receive_snapshot_request(b"peer", b"", float(number))
+            for entry in snapshot.entries:
+                second.receive_snapshot_entry(entry, request.attempt, float(number))
+            second.receive_snapshot_end(snapshot.end, request.attempt, float(number))
+        write = kvset(key, body)
+        effects = first.receive_update(write, number / 10)
+        second.receive_update(write, number / 10)
+        if request is not None and number < lost_from:
+            for frames in published(effects):
+                second.receive_published(frames, number / 10)
+    if request is None:
+        return
+    second.become_active(len(steps) / 10)
+    assert contents(second) == contents(first)
