@@ -16,3 +16,61 @@ own map: what it sets comes back from the server, numbered, like everybody's. Wi
 
 The rules are in `protocol`, the messages in `messages`, the map in `store`.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from patterns.clone.client import CloneClient, WatcherTooSlow, WriteError
+    from patterns.clone.client_protocol import (
+        ClientState,
+        Deleted,
+        Expired,
+        Live,
+        OutboxFull,
+        Put,
+        Stale,
+    )
+    from patterns.clone.handlers import CloneServer
+    from patterns.clone.messages import KVMessage, MalformedMessage
+
+__all__ = [
+    "ClientState",
+    "CloneClient",
+    "CloneServer",
+    "Deleted",
+    "Expired",
+    "KVMessage",
+    "Live",
+    "MalformedMessage",
+    "OutboxFull",
+    "Put",
+    "Stale",
+    "WatcherTooSlow",
+    "WriteError",
+]
+
+_HOMES = {
+    "CloneClient": "patterns.clone.client",
+    "WatcherTooSlow": "patterns.clone.client",
+    "WriteError": "patterns.clone.client",
+    "ClientState": "patterns.clone.client_protocol",
+    "Deleted": "patterns.clone.client_protocol",
+    "Expired": "patterns.clone.client_protocol",
+    "Live": "patterns.clone.client_protocol",
+    "OutboxFull": "patterns.clone.client_protocol",
+    "Put": "patterns.clone.client_protocol",
+    "Stale": "patterns.clone.client_protocol",
+    "CloneServer": "patterns.clone.handlers",
+    "KVMessage": "patterns.clone.messages",
+    "MalformedMessage": "patterns.clone.messages",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use, so that the rules alone can be used without zmq."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,144 @@
+"""What the commands that use a Clone service have in common: options, one client, exit codes.
+
+Exit codes: 0 done, 1 failed (no such key, refused), 2 wrong usage, 3 no answer in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from patterns.clone.client import CloneClient, WriteError
+from patterns.clone.messages import MAX_KEY, RESERVED_KEYS
+from patterns.commands.logs import log_to_stderr
+from reactor import EndpointError
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_SERVER = "tcp://127.0.0.1:5556"
+DEFAULT_TIMEOUT = 5.0
+EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no answer in time."
+# Servers of ours answer a newcomer at once, those of the Guide beat once a second.
+_SERVER_TTL = 1.5
+
+
+class NoAnswer(click.ClickException):
+    """No server answered in time; exit code 3."""
+
+    exit_code = 3
+
+
+class Seconds(click.FloatRange):
+    """An option's type: a finite number of seconds above 0."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; raises click.BadParameter, for nan and inf too."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
+
+
+def session_options(command: F) -> F:
+    """Give a command the options `servers` and `timeout`."""
+    command = click.option(
+        "--timeout",
+        type=Seconds(),
+        default=DEFAULT_TIMEOUT,
+        metavar="SECONDS",
+        help="How long to wait for an answer.",
+    )(command)
+    return click.option(
+        "--server",
+        "servers",
+        multiple=True,
+        default=[DEFAULT_SERVER],
+        metavar="ENDPOINT",
+        help="A server by the first of its three ports; several in order of preference.",
+    )(command)
+
+
+def key_name(text: str) -> bytes:
+    """The bytes of a key on the command line; raises click.UsageError for what no key can be."""
+    name = os.fsencode(text)
+    if not 0 < len(name) <= MAX_KEY:
+        raise click.UsageError(f"a key has 1 to {MAX_KEY} bytes, not {len(name)}")
+    if name in RESERVED_KEYS:
+        raise click.UsageError(f"{text} is a word of the protocol and cannot be a key")
+    return name
+
+
+def run_session(
+    work: Callable[[CloneClient], Awaitable[T]],
+    servers: Sequence[str],
+    timeout: float,
+    subtree: bytes,
+) -> T:
+    """Return what `work(client)` returns, once the client is live; all of it within `timeout`.
+
+    Raises click.UsageError, NoAnswer or, when the server refuses a write, click.ClickException.
+    """
+
+    async def session(client: CloneClient) -> T:
+        async with asyncio.timeout(timeout):
+            await client.wait_live()
+            return await work(client)
+
+    return run_client(session, servers, timeout, subtree, server_ttl=_SERVER_TTL)
+
+
+def run_client(
+    session: Callable[[CloneClient], Awaitable[T]],
+    servers: Sequence[str],
+    timeout: float,
+    subtree: bytes,
+    **options: Any,
+) -> T:
+    """As `run_session`, but `session(client)` begins at once and waits by itself."""
+    log_to_stderr("warning")
+    try:
+        client = CloneClient(list(servers), subtree, write_timeout=timeout, **options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except EndpointError as error:
+        raise click.BadParameter(str(error), param_hint="--server") from None
+
+    async def run() -> T:
+        async with client:
+            return await session(client)
+
+    try:
+        return asyncio.run(run())
+    except EndpointError as error:  # what only libzmq finds wrong
+        raise click.BadParameter(str(error), param_hint="--server") from None
+    except TimeoutError:
+        raise _no_answer(servers, timeout) from None
+    except WriteError as error:
+        if error.reason == "timeout":
+            raise _no_answer(servers, timeout) from None
+        raise click.ClickException(str(error)) from None
+
+
+def _no_answer(servers: Sequence[str], timeout: float) -> NoAnswer:
+    return NoAnswer(f"no answer from {', '.join(servers)} within {timeout:g} s")
+
+
+def printable(text: bytes) -> str:
+    """Text for one line of a terminal: what is not printable is escaped, as in `\\n` or `\\x1b`."""
+    decoded = text.decode("utf-8", "backslashreplace")
+    if decoded.isprintable():
+        return decoded
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in decoded)

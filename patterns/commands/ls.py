@@ -1,0 +1,32 @@
+"""`reactor ls`: print what a Clone service holds."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from patterns.clone.client import CloneClient
+from patterns.commands.clone_session import (
+    EXIT_CODES,
+    printable,
+    run_session,
+    session_options,
+)
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("subtree", default="")
+@session_options
+def ls(subtree: str, servers: tuple[str, ...], timeout: float) -> None:
+    """Print KEY VALUE of every key that begins with SUBTREE, a line each, sorted by key.
+
+    What is not printable is escaped; `reactor get` prints a value as it is.
+    """
+
+    async def read(client: CloneClient) -> list[tuple[bytes, bytes]]:
+        return client.items()
+
+    items = run_session(read, servers, timeout, os.fsencode(subtree))
+    lines = [f"{printable(key)} {printable(value)}\n" for key, value in items]
+    click.echo("".join(lines), nl=False)

@@ -1,0 +1,33 @@
+"""What all servers do as a command: say that they are ready, end with a signal, fail in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+import click
+import structlog
+
+from patterns.commands.logs import log_to_stderr
+from reactor import HandlerSet, ReactorError, run
+
+
+def serve(server: HandlerSet, endpoints: Callable[[], Iterable[str]]) -> None:
+    """Run `server` until SIGINT or SIGTERM ends it; raises click.ClickException if it cannot start.
+
+    Once it has started, one line goes to standard output: "ready", and what `endpoints()` returns,
+    the endpoints as they were really bound.
+    """
+    log_to_stderr("info")
+    log = structlog.get_logger("reactor")
+
+    def announce(_: object) -> None:
+        bound = list(endpoints())
+        log.info("serving", handler=server.name, endpoints=bound)
+        click.echo(" ".join(["ready", *bound]))
+
+    try:
+        run(server, on_ready=announce)
+    except ReactorError as error:
+        raise click.ClickException(str(error)) from error
+    log.info("stopped", **asdict(server.statistics()))

@@ -1,0 +1,113 @@
+"""`reactor serve lvc`: ready when it is, data for late subscribers, an end within two seconds."""
+
+import json
+import os
+import signal
+
+import pytest
+import zmq
+
+KERNEL = "tcp://127.0.0.1:*"
+SECONDS = 20.0
+
+
+@pytest.fixture
+def context():
+    with zmq.Context() as context:
+        yield context
+
+
+def open_socket(context, socket_type, endpoint):
+    socket = context.socket(socket_type)
+    socket.linger = 0
+    socket.rcvtimeo = int(1000 * SECONDS)
+    socket.connect(endpoint)
+    return socket
+
+
+def ready_line(process):
+    """The endpoints of the first line of the output."""
+    word, *endpoints = process.stdout.readline().split()
+    assert word == "ready"
+    return endpoints
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal_ends_it(start_process, context, number):
+    process = start_process("serve", "lvc", "--frontend", f"@{KERNEL}", "--backend", KERNEL)
+    front, behind = ready_line(process)
+    with open_socket(context, zmq.XPUB, front) as feed:
+        assert feed.recv() == b"\x01"
+        with open_socket(context, zmq.SUB, behind) as early:
+            early.subscribe(b"")
+            feed.send_multipart([b"topic", b"value"])
+            assert early.recv_multipart() == [b"topic", b"value"]
+        with open_socket(context, zmq.SUB, behind) as late:
+            late.subscribe(b"top")
+            assert late.recv_multipart() == [b"topic", b"value"]
+    process.send_signal(number)
+    assert process.wait(timeout=2.0) == 0
+    assert process.stdout.read() == "", "data only"
+
+
+def test_its_logs_are_lines_of_json_when_nobody_watches(start_process):
+    process = start_process("serve", "lvc", "--frontend", f"@{KERNEL}", "--backend", KERNEL)
+    endpoints = ready_line(process)
+    process.terminate()
+    lines = [json.loads(line) for line in process.communicate(timeout=SECONDS)[1].splitlines()]
+    assert [line["event"] for line in lines] == ["serving", "stopped"]
+    assert lines[0]["endpoints"] == endpoints
+    assert lines[1]["topics"] == 0
+
+
+def test_a_ready_line_that_nobody_reads_ends_it_quietly(start_process):
+    read, write = os.pipe()
+    os.close(read)
+    process = start_process("-q", "serve", "lvc", "--backend", KERNEL, stdout=write)
+    os.close(write)
+    _, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, errors) == (1, "")
+
+
+def test_an_address_in_use_is_one_clear_line(reactor_command, context):
+    with context.socket(zmq.PUB) as taken:
+        taken.bind(KERNEL)
+        endpoint = taken.last_endpoint.decode()
+        result = reactor_command("serve", "lvc", "--backend", endpoint)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert f"cannot bind {endpoint}" in line
+    assert "in use" in line
+
+
+@pytest.mark.parametrize("endpoint", ["5558", "tcp:5558", "udp://", "tcp://127.0.0.1:x", ""])
+@pytest.mark.parametrize("option", ["--frontend", "--backend"])
+def test_a_wrong_endpoint_is_one_clear_line(reactor_command, option, endpoint):
+    others = {"--frontend": f"@{KERNEL}", "--backend": KERNEL} | {option: endpoint}
+    result = reactor_command("serve", "lvc", *(word for pair in others.items() for word in pair))
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: LastValueCache.{option[2:]}: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--max-topics", "0"),
+        ("--max-bytes", "many"),
+        ("--high-water-mark", "0"),
+        ("--patience", "-1"),
+        ("--unknown", "1"),
+    ],
+)
+def test_wrong_usage_is_status_2(reactor_command, option, value):
+    result = reactor_command("serve", "lvc", option, value)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert option in result.stderr
+
+
+def test_an_option_may_come_from_the_environment(reactor_command):
+    result = reactor_command("serve", "lvc", env={"REACTOR_SERVE_LVC_MAX_TOPICS": "0"})
+    assert result.exit_code == 2
+    assert "REACTOR_SERVE_LVC_MAX_TOPICS" in result.stderr or "--max-topics" in result.stderr
