@@ -154,6 +154,8 @@ class StreamHandler(Handler):
 
     def _begin(self) -> None:
         self.stream.on_error = self._hook_failed
+        if getattr(self.send, "__func__", None) is StreamHandler.send:
+            self.send = self.stream.send  # type: ignore[method-assign]  # 150 ns less a message
         self.stream.on_writable(lambda: self.reactor.spawn(self.on_writable()))
         if type(self).on_message is not StreamHandler.on_message:
             self.stream.on_message(self.on_message)
