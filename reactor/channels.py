@@ -107,6 +107,8 @@ class ZmqChannel:
     def close(self, linger_ms: int) -> None:
         """Unregister from the loop, then close the socket."""
         self._zmq_stream.close(linger_ms)
+        # A look that is scheduled already would find the socket gone, and log a warning about it.
+        self._zmq_stream._handle_events = lambda *_: None  # type: ignore[method-assign]
 
 
 class ZmqNetwork:

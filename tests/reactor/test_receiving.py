@@ -190,3 +190,16 @@ async def test_an_arrival_during_a_send_that_is_refused_is_not_missed():
         assert not publisher.try_send(b"a")
         async with asyncio.timeout(5):
             assert await subscriptions.received(2) == [[b"\1a"], [b"\1b"]]
+
+
+async def test_closing_with_messages_waiting_is_silent(caplog):
+    """ZMQStream has a look at the socket scheduled by then, which must not complain."""
+    async with Reactor() as reactor:
+        handler = await _loaded(reactor, Recorder, 1000, batch_limit=1)
+        reactor.register(handler)
+        await handler.received(2)
+        handler.stream.close()
+        turn = asyncio.Event()
+        reactor.loop.call_soon(reactor.loop.call_soon, turn.set)
+        await turn.wait()
+    assert caplog.records == []
