@@ -141,7 +141,11 @@ class Stream:
         self._leave("unbind", self._channel.unbind, endpoint)
 
     def disconnect(self, endpoint: str) -> None:
-        """Undo a connect; raises EndpointError when the endpoint is not connected."""
+        """Undo a connect; raises EndpointError when the endpoint is not connected.
+
+        On a SUB or XSUB that messages of several frames wait for, libzmq 4.3.5 may end the process
+        (an assertion in its fq.cpp): close such a stream and open another one instead.
+        """
         self._leave("disconnect", self._channel.disconnect, endpoint)
 
     def _leave(self, verb: str, leave: Callable[[str], object], endpoint: str) -> None:

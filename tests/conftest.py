@@ -11,7 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import zmq
+from hypothesis import settings
 from zmq.utils import garbage
+
+# How long an example takes is the machine's business: no test of ours is a race against the clock.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # A thread that has been told to end may need a moment; one that has not never ends.
 THREAD_GRACE_SECONDS = 1.0

@@ -64,7 +64,7 @@ def start_server(tmp_path):
     """Starts `reactor serve` with these arguments."""
     started = []
 
-    def start(*arguments: str) -> ServerProcess:
+    def start(*arguments):
         started.append(ServerProcess(tmp_path / f"{len(started)}.log", *arguments))
         return started[-1]
 

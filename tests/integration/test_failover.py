@@ -11,7 +11,7 @@ from reactor import Reactor
 
 from .conftest import SECONDS, free_ports
 
-HEARTBEAT, TIMEOUT, SERVER_TTL = 0.1, 0.4, 0.6
+HEARTBEAT, TIMEOUT, SERVER_TTL = 0.2, 1.0, 1.0
 ATTEMPTS = 3
 
 

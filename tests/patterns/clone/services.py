@@ -8,7 +8,7 @@ from patterns.binary_star.messages import Role, State
 from patterns.clone.client import CloneClient
 from patterns.clone.handlers import CloneServer
 from patterns.clone.messages import HUGZ, KVMessage, snapshot_request
-from reactor.testing import FakeNetwork, fake_reactor
+from reactor.testing import fake_reactor
 
 PRIMARY = "tcp://127.0.0.1:5556"
 BACKUP = "tcp://127.0.0.1:5566"
@@ -19,13 +19,13 @@ _EPOCH_ORIGIN = 1_800_000_000  # some Unix time; what matters is that a later st
 class Service:
     """What a test builds; `close` ends all of it."""
 
-    def __init__(self, network: FakeNetwork):
+    def __init__(self, network):
         self.network = network
         self.loop = network.loop
         self._uuids = itertools.count(1)
         self._reactors = {}
 
-    def make_uuid(self) -> bytes:
+    def make_uuid(self):
         return next(self._uuids).to_bytes(16, "big")
 
     def reactor(self, **options):
@@ -42,29 +42,29 @@ class Service:
 
     # Servers
 
-    def server(self, port=5556, name="server", **options) -> CloneServer:
+    def server(self, port=5556, name="server", **options):
         """A server that stands alone, unless the options say otherwise."""
         return self.run(CloneServer(port, **self._injected(options)), name)
 
-    def primary(self, **options) -> CloneServer:
+    def primary(self, **options):
         return self.server(5556, "primary", peer=BACKUP, **_of(Role.PRIMARY), **options)
 
-    def backup(self, **options) -> CloneServer:
+    def backup(self, **options):
         return self.server(5566, "backup", peer=PRIMARY, **_of(Role.BACKUP), **options)
 
-    def pair(self, **options) -> tuple[CloneServer, CloneServer]:
+    def pair(self, **options):
         """A pair that has found its order: the primary active, the backup synchronised."""
         primary, backup = self.primary(**options), self.backup(**options)
         self.loop.run_until(lambda: states(primary, backup) == [State.ACTIVE, State.PASSIVE])
         return primary, backup
 
-    def kill(self, handler) -> None:
+    def kill(self, handler):
         """End a process at once: what is on its way to or from it is lost, nobody is told."""
         self.network.partition(handler.name, reset=True)
         self.stop(handler, hard=True)
         self.network.heal(handler.name)
 
-    def stop(self, handler, hard=False) -> None:
+    def stop(self, handler, hard=False):
         """End a process by its own will."""
         reactor = handler.reactor
         del self._reactors[reactor]
@@ -77,13 +77,13 @@ class Service:
 
     # Clients
 
-    def client(self, *servers, name="client", **options) -> CloneClient:
+    def client(self, *servers, name="client", **options):
         """A client of `servers`, by default of one at 5556."""
         options = {"jitter": lambda: 0.5, "make_uuid": self.make_uuid, **options}
         subtree = options.pop("subtree", b"")
         return self.run(CloneClient(servers or [PRIMARY], subtree, **options), name)
 
-    def live(self, client, timeout=10.0) -> CloneClient:
+    def live(self, client, timeout=10.0):
         """The client when it is live."""
         self.wait(client.wait_live(timeout))
         return client
@@ -92,7 +92,7 @@ class Service:
         """The result of an awaitable."""
         return self.loop.run_until_complete(awaitable, timeout)
 
-    def watch(self, client, subtree=b"", **options) -> list:
+    def watch(self, client, subtree=b"", **options):
         """The events that a watcher has taken so far; the list grows as time passes."""
         events = []
 
@@ -128,14 +128,14 @@ class Service:
         stream.on_message(stream.arrived.append)
         return stream
 
-    def snapshot(self, subtree=b"", endpoint=PRIMARY) -> list[list[bytes]]:
+    def snapshot(self, subtree=b"", endpoint=PRIMARY):
         """What a server answers to ICANHAZ?, KTHXBAI included."""
         dealer = self.dealer(endpoint)
         dealer.send(*snapshot_request(subtree))
         self.loop.run_until(lambda: dealer.arrived and dealer.arrived[-1][0] == b"KTHXBAI")
         return dealer.arrived
 
-    def close(self) -> None:
+    def close(self):
         """Stop all reactors, the newest first."""
         while self._reactors:
             self._reactors.popitem()[0].close()

@@ -213,7 +213,7 @@ def test_who_gives_up_waiting_for_a_write_hears_no_more_of_it(service):
     with pytest.raises(TimeoutError):
         service.wait(_within(future, 1.0))
     service.loop.advance(10.0)
-    assert client._writes == {}
+    assert (client._writes, client.errors) == ({}, 0)
     gc.collect()  # a future that failed unseen would complain to the loop now
 
 
@@ -414,6 +414,39 @@ def test_sockets_come_and_go_without_a_leak(service, server, client):
     assert len(client._opened) <= before + 1
 
 
+def test_between_two_attempts_no_socket_is_open_but_those_of_the_updates(service, server):
+    client = service.live(service.client(jitter=lambda: 1.0))
+    service.kill(server)
+    service.loop.run_until(lambda: client.state is ClientState.STALE)
+    service.loop.run_pending()
+    names = [stream.name for stream in client.reactor.statistics().streams]
+    assert names == ["client.updates-0"]
+
+
+def test_a_snapshot_that_does_not_come_leaves_no_socket_either(service, server):
+    service.network.partition("client.snapshot", "server")
+    client = service.client(jitter=lambda: 1.0)
+    service.loop.run_until(lambda: client.state is ClientState.SYNCING)
+    service.loop.run_until(lambda: client.state is ClientState.STALE)
+    names = [stream.name for stream in client.reactor.statistics().streams]
+    assert names == ["client.updates-0"]
+
+
+def test_updates_go_to_servers_that_have_subscribed_and_to_no_others(service):
+    client = service.client()
+    (publisher,) = client._publishers
+    publisher.deliver(b"\x01")
+    service.loop.run_pending()
+    client.set("first", "1")
+    publisher.deliver(b"\x00")
+    service.loop.run_pending()
+    client.set("second", "1")
+    assert [frames[0] for frames in publisher.take_sent()] == [b"first"]
+    publisher.deliver(b"\x01")
+    service.loop.run_pending()
+    assert [frames[0] for frames in publisher.take_sent()] == [b"first", b"second"]
+
+
 # Malformed answers
 
 
@@ -451,22 +484,26 @@ def test_a_server_that_says_nonsense_does_not_stop_it(service):
 # What goes wrong on this side
 
 
-def test_a_socket_that_cannot_be_opened_is_tried_again(service, monkeypatch):
-    client = service.client(PRIMARY)
+@pytest.mark.parametrize("which", ["client.subscriber", "client.snapshot", "client.vote"])
+def test_a_socket_that_cannot_be_opened_is_tried_again(service, monkeypatch, which):
+    server = service.server()
+    client = service.live(service.client())
+    service.kill(server)
     real_open = Stream.open
 
     def fail(stream, *arguments):
-        if "client" in stream.name:
-            raise zmq.ZMQError(24)  # EMFILE: no descriptor is left
+        if stream.name == which:
+            raise EndpointError("no descriptor is left")
         real_open(stream, *arguments)
 
     monkeypatch.setattr(Stream, "open", fail)
     with structlog.testing.capture_logs() as logs:
-        service.loop.advance(30.0)
+        service.loop.advance(20.0)
+        service.server()
+        service.loop.advance(20.0)
     assert client.errors > 0
-    assert {entry["handler"] for entry in logs} == {"client"}
+    assert {entry["handler"] for entry in logs if entry["event"] == "hook failed"} == {"client"}
     monkeypatch.undo()
-    service.server()
     service.live(client, timeout=60.0)
 
 
@@ -569,6 +606,7 @@ def test_a_client_may_be_registered_again(service, server, client):
     reactor = client.reactor
     service.wait(reactor.unregister(client))
     assert reactor.statistics().streams == ()
+    service.loop.advance(60.0)
     reactor.register(client)
     service.live(client)
     service.wait(client.set("key", "1"))

@@ -113,6 +113,8 @@ def test_the_backup_copies_what_was_there_and_what_comes(service):
     service.wait(client.set("after", "2", ttl=60))
     service.wait(client.delete("before"))
     service.loop.run_pending()
+    streams = [stream.name for stream in backup.reactor.statistics().streams]
+    assert "backup.peer-snapshot" not in streams
     assert contents(backup) == contents(primary) == {b"after": b"2"}
     assert backup.protocol.sequence == primary.protocol.sequence
 
@@ -489,6 +491,19 @@ def test_an_active_server_that_stood_still_asks_its_peer_before_it_serves(servic
     service.loop.advance(3.0)
     assert contents(primary) == contents(backup) == {b"key": b"3"}
     assert states(primary, backup) == [ACTIVE, PASSIVE]
+
+
+def test_whoever_asks_an_active_server_that_stood_still_is_answered_later(service):
+    primary, backup = service.pair()
+    service.network.delay(0.1, "primary", "backup")
+    dealer = service.dealer()
+    service.loop.run_pending()
+    stand_still(service, 5.0)
+    dealer.send(*snapshot_request())
+    service.loop.run_pending()
+    assert dealer.arrived == []
+    service.loop.advance(3.0)
+    assert len(dealer.arrived) == 1
 
 
 def test_an_active_server_that_stood_still_and_has_no_peer_serves_on(service):
