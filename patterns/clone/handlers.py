@@ -211,7 +211,8 @@ class CloneServer(HandlerSet):
     def receive_update(self, frames: Sequence[bytes]) -> None:
         """A client's update: a vote, and then an update for the rules."""
         if self.star is not None:
-            check_update(frames, max_body=self.protocol.max_body)  # what is malformed is no vote
+            if not self.protocol.serving:
+                check_update(frames, max_body=self.protocol.max_body)  # junk is no vote
             self.star.request()
         self.carry_out(self.protocol.receive_update(frames, self.reactor.now()))
         if frames[3]:

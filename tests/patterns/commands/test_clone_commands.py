@@ -55,7 +55,7 @@ def client(reactor_command, server):
     return run
 
 
-def ready(process) -> str:
+def ready(process):
     word, endpoint = process.stdout.readline().split()
     assert word == "ready"
     return endpoint

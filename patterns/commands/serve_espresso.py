@@ -1,0 +1,119 @@
+"""`reactor serve espresso`: the tracing proxy as a process of its own."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from patterns.commands.serving import serve
+from patterns.commands.tap_options import FilterOptions, filter_options
+from patterns.espresso import EndpointTap, Espresso, FileTap, Style, Tap
+from patterns.espresso.handlers import (
+    BACKEND,
+    CAPTURE_LIMIT,
+    FRONTEND,
+    HIGH_WATER_MARK,
+    LOOP,
+    MONITOR,
+    THREAD,
+)
+
+
+@click.command()
+@click.option(
+    "--frontend",
+    default=FRONTEND,
+    metavar="ENDPOINT",
+    help="A publisher to connect to, or with @ an endpoint to bind, for publishers that connect. "
+    "Several with commas.",
+)
+@click.option(
+    "--backend",
+    default=BACKEND,
+    metavar="ENDPOINT",
+    help="The endpoint to bind for subscribers. Several with commas.",
+)
+@click.option(
+    "--monitor",
+    default=MONITOR,
+    metavar="ENDPOINT",
+    help='The endpoint to bind for "reactor tap" and "reactor top"; "" for none.',
+)
+@click.option("--tap", "tap_endpoint", metavar="ENDPOINT", help="Bind one more tap, filtered.")
+@click.option(
+    "--tap-style",
+    type=click.Choice([style.value for style in Style]),
+    default=Style.RECORD.value,
+    help="What the frames of --tap are: records, messages as the capture socket of zmq.proxy "
+    "gives them, or those with a frame pub or sub before.",
+)
+@click.option(
+    "--record", "path", type=click.Path(dir_okay=False), help="Write a recording, filtered."
+)
+@click.option("--force", is_flag=True, help="Overwrite the file of --record.")
+@filter_options
+@click.option(
+    "--pump",
+    type=click.Choice([THREAD, LOOP]),
+    default=THREAD,
+    help="thread: libzmq forwards at full speed. loop: slower, with a record of every message.",
+)
+@click.option(
+    "--high-water-mark",
+    type=click.IntRange(min=1),
+    default=HIGH_WATER_MARK,
+    help="Messages that may wait for one subscriber, before it loses some.",
+)
+@click.option(
+    "--capture-limit",
+    type=click.IntRange(min=2),
+    default=CAPTURE_LIMIT,
+    help="Messages that may wait for the taps, before they lose some.",
+)
+def espresso(
+    frontend: str,
+    backend: str,
+    monitor: str,
+    tap_endpoint: str | None,
+    tap_style: str,
+    path: str | None,
+    force: bool,
+    filter: FilterOptions,
+    pump: str,
+    high_water_mark: int,
+    capture_limit: int,
+) -> None:
+    """Forward between publishers and subscribers, and show what passes.
+
+    Messages and subscriptions pass between --frontend and --backend; the first frame of a message
+    is its topic. While it runs, "reactor tap" prints what passes and "reactor top" sums it up.
+    --topic, --direction, --one-in and --rate choose what --tap and --record see.
+
+    Prints "ready" and the endpoints it has bound.
+    """
+    taps: list[Tap] = []
+    if tap_endpoint:
+        taps.append(EndpointTap(tap_endpoint, filter.filter(), style=Style(tap_style)))
+    if path:
+        if os.path.exists(path) and not force:
+            raise click.BadParameter(f"{path} exists; --force overwrites it", param_hint="--record")
+        taps.append(FileTap(path, filter.filter(), overwrite=force))
+    server = Espresso(
+        frontend=frontend,
+        backend=backend,
+        monitor=monitor or None,
+        taps=taps,
+        pump=pump,
+        high_water_mark=high_water_mark,
+        capture_limit=capture_limit,
+    )
+
+    def endpoints() -> list[str]:
+        opened = [tap.endpoint for tap in server.taps if isinstance(tap, EndpointTap)]
+        return [*server.bound_endpoints, *opened]
+
+    try:
+        serve(server, endpoints)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error

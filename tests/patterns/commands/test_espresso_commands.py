@@ -1,0 +1,182 @@
+"""`reactor serve espresso`, `tap`, `top`, `record` and `replay`, with plain peers."""
+
+import json
+import re
+import signal
+
+import pytest
+import zmq
+
+KERNEL = "tcp://127.0.0.1:*"
+SECONDS = 20.0
+
+
+@pytest.fixture
+def context():
+    with zmq.Context() as context:
+        yield context
+
+
+class Feed:
+    """A running Espresso with a publisher and a subscriber of A."""
+
+    def __init__(self, process, context):
+        self.process = process
+        word, *self.endpoints = process.stdout.readline().split()
+        assert word == "ready"
+        self.front, self.back, self.monitor = self.endpoints[:3]
+        self.publisher = self._open(context, zmq.XPUB, self.front)
+        self.subscriber = self._open(context, zmq.SUB, self.back)
+        self.subscriber.subscribe(b"A")
+        assert self.publisher.recv() == b"\x01A"
+
+    def _open(self, context, socket_type, endpoint):
+        socket = context.socket(socket_type)
+        socket.linger = 0
+        socket.rcvtimeo = int(1000 * SECONDS)
+        socket.connect(endpoint)
+        return socket
+
+    def publish_until_over(self, process):
+        """Publish, and read, until a process has ended."""
+        while process.poll() is None:
+            self.publisher.send_multipart([b"A", b"body"])
+            assert self.subscriber.recv_multipart() == [b"A", b"body"]
+
+    def close(self):
+        self.publisher.close()
+        self.subscriber.close()
+
+
+@pytest.fixture
+def feed(start_process, context):
+    feeds = []
+
+    def start(*options):
+        process = start_process(
+            *("-q", "serve", "espresso", "--frontend", f"@{KERNEL}", "--backend", KERNEL),
+            *("--monitor", KERNEL),
+            *options,
+        )
+        feeds.append(Feed(process, context))
+        return feeds[-1]
+
+    yield start
+    for feed in feeds:
+        feed.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_esp_3_a_signal_ends_it_while_traffic_is_tapped(feed, start_process, number):
+    feed = feed()
+    feed.publish_until_over(start_process("tap", feed.monitor, "--count", "1"))
+    feed.process.send_signal(number)
+    assert feed.process.wait(timeout=3.0) == 0
+    assert feed.process.stdout.read() == "", "data only"
+
+
+def test_tap_prints_lines(feed, start_process):
+    feed = feed()
+    tap = start_process("tap", feed.monitor, "--count", "2")
+    feed.publish_until_over(tap)
+    lines = tap.stdout.read().splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{6} > A \| body", line)
+
+
+def test_tap_prints_json(feed, start_process):
+    feed = feed()
+    tap = start_process("tap", feed.monitor, "--count", "1", "--format", "json", "--topic", "A")
+    feed.publish_until_over(tap)
+    (line,) = tap.stdout.read().splitlines()
+    record = json.loads(line)
+    assert record["frames"] == ["A", "body"]
+    assert (record["kind"], record["direction"], record["bytes"]) == ("message", "down", 5)
+
+
+def test_top_is_plain_when_piped(feed, start_process):
+    feed = feed()
+    top = start_process("top", feed.monitor, "--count", "1")
+    feed.publish_until_over(top)
+    shown = top.stdout.read()
+    assert "\x1b" not in shown
+    assert re.search(r"^forwarding \(thread\)$", shown, re.M)
+    assert re.search(r"^A +[\d,.]+ +[\d,]+$", shown, re.M)
+    assert re.search(r"^A +1$", shown, re.M)
+
+
+def test_top_without_an_answer_is_status_3(reactor_command):
+    result = reactor_command("top", "ipc:///nowhere/at/all", "--timeout", "0.1")
+    assert result.exit_code == 3
+    assert "ipc:///nowhere/at/all" in result.stderr
+
+
+@pytest.mark.parametrize("source", ["--monitor", "--publisher"])
+def test_what_is_recorded_is_replayed(feed, start_process, context, tmp_path, source):
+    feed = feed()
+    path = str(tmp_path / "a.esp")
+    endpoint = feed.monitor if source == "--monitor" else feed.back
+    record = start_process("record", path, source, endpoint, "--count", "5")
+    assert record.stdout.readline() == "ready\n"
+    feed.publish_until_over(record)
+    assert record.returncode == 0
+    assert record.stderr.read().startswith("5 records, ")
+    replay = start_process("replay", path, "--publish", KERNEL, "--speed", "0")
+    word, published = replay.stdout.readline().split()
+    with feed._open(context, zmq.SUB, published) as listener:
+        listener.subscribe(b"A")
+        messages = [listener.recv_multipart() for _ in range(4 if source == "--monitor" else 5)]
+    assert word == "ready" and set(map(tuple, messages)) == {(b"A", b"body")}
+    assert replay.wait(SECONDS) == 0
+
+
+def test_serve_records_and_taps_what_its_filter_says(feed, context, tmp_path):
+    path = tmp_path / "a.esp"
+    feed = feed(
+        *("--record", str(path), "--tap", KERNEL, "--tap-style", "prefixed"),
+        *("--topic", "A", "--direction", "down", "--one-in", "2"),
+    )
+    with feed._open(context, zmq.SUB, feed.endpoints[3]) as reader:
+        reader.subscribe(b"")
+        while not reader.poll(10):
+            feed.publisher.send_multipart([b"A", b"body"])
+        assert reader.recv_multipart() == [b"pub", b"A", b"body"]
+    feed.process.terminate()
+    assert feed.process.wait(3.0) == 0
+    assert path.stat().st_size > 28
+
+
+def test_a_file_that_exists_is_not_overwritten(reactor_command, tmp_path):
+    path = tmp_path / "a.esp"
+    path.write_bytes(b"precious")
+    result = reactor_command("record", str(path))
+    assert result.exit_code == 1
+    assert "exists" in result.stderr
+    result = reactor_command("serve", "espresso", "--record", str(path))
+    assert result.exit_code == 2
+    assert path.read_bytes() == b"precious"
+
+
+def test_replay_of_something_else_is_one_clear_line(reactor_command, tmp_path):
+    path = tmp_path / "a.esp"
+    path.write_bytes(b"hello")
+    result = reactor_command("replay", str(path))
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "no recording" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tap", "--one-in", "0"),
+        ("tap", "--rate", "0"),
+        ("tap", "--direction", "sideways"),
+        ("replay", "/nowhere"),
+        ("serve", "espresso", "--pump", "hand"),
+        ("record", "x", "--publisher", "tcp://127.0.0.1:1", "--one-in", "2"),
+    ],
+)
+def test_wrong_usage_is_status_2(reactor_command, arguments):
+    assert reactor_command(*arguments).exit_code == 2
