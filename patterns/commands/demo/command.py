@@ -26,7 +26,7 @@ from patterns.commands.logs import log_to_stderr
 @click.option(
     "--seconds",
     type=Seconds(),
-    default=25.0,
+    default=22.0,
     metavar="SECONDS",
     help="About how long it may take, start and end included; it replays as much as fits.",
 )
