@@ -118,6 +118,7 @@ class Stream:
     def bind(self, endpoint: str) -> str:
         """Bind and return the real endpoint, the kernel's port filled in; raises EndpointError."""
         self._check_usable()
+        self._allow_ipv6(endpoint)
         try:
             real = self._channel.bind(endpoint)
         except zmq.ZMQError as error:
@@ -128,6 +129,7 @@ class Stream:
     def connect(self, endpoint: str) -> None:
         """Connect, now or when the peer is there; raises EndpointError for what never works."""
         self._check_usable()
+        self._allow_ipv6(endpoint)
         try:
             self._channel.connect(endpoint)
         except zmq.ZMQError as error:
@@ -135,6 +137,10 @@ class Stream:
                 f"{self.name}: cannot connect {endpoint}: {error.strerror}"
             ) from error
         self.endpoints += (endpoint,)
+
+    def _allow_ipv6(self, endpoint: str) -> None:
+        if "://[" in endpoint:
+            self.set_option(zmq.IPV6, 1)  # libzmq takes no address in brackets without it
 
     def unbind(self, endpoint: str) -> None:
         """Undo a bind; raises EndpointError when the endpoint is not bound."""

@@ -147,3 +147,10 @@ def test_every_public_name_can_be_imported():
         assert getattr(package, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # noqa: B018
+
+
+async def test_an_address_in_brackets_switches_ipv6_on():
+    async with Reactor() as reactor:
+        stream = reactor.open_stream(zmq.PULL, ">tcp://[::1]:9")
+        assert stream.get_option(zmq.IPV6) == 1
+        assert reactor.open_stream(zmq.PULL, ">tcp://127.0.0.1:9").get_option(zmq.IPV6) == 0
