@@ -38,6 +38,13 @@ async def watch(client: CloneClient) -> None:
                 return
 
 
+async def gone(client: CloneClient, key: str) -> None:
+    """Wait until the client knows that a key is gone."""
+    async for _ in client.watch(key):
+        if client.get(key) is None:
+            return
+
+
 async def share(count: int, seconds: float) -> int:
     async with Reactor() as reactor:
         server = CloneServer(port=0)
@@ -49,6 +56,7 @@ async def share(count: int, seconds: float) -> int:
             CloneClient(server.endpoint, subtree="/rates/") as reader,
         ):
             await asyncio.gather(write(writer, count), watch(reader))
+            await gone(writer, "/rates/offer")  # each client hears of it in its own time
             same = writer.items() == reader.items()
             keys = len(reader.items())
     print(f"both clients hold the same {keys} keys" if same else "the clients differ")

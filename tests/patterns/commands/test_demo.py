@@ -277,7 +277,8 @@ def test_the_demo_kills_the_primary_and_no_state_differs():
     found = json.loads(stdout)
     assert found["passed"]
     assert (found["updates_lost"], found["keys_different"]) == (0, 0)
-    assert found["killed"] == "primary"
+    # Whichever is active: on a machine that stands still they may have changed places before.
+    assert found["killed"] in ("primary", "backup")
     assert set(found["failover_seconds"]) == set(SUBTREES)
     assert set(found["keys_compared"]) == {*SUBTREES, "late joiner"}
     assert all(found["keys_compared"].values())
