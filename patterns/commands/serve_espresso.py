@@ -92,18 +92,11 @@ def espresso(
 
     Prints "ready" and the endpoints it has bound.
     """
-    taps: list[Tap] = []
-    if tap_endpoint:
-        taps.append(EndpointTap(tap_endpoint, filter.filter(), style=Style(tap_style)))
-    if path:
-        if os.path.exists(path) and not force:
-            raise click.BadParameter(f"{path} exists; --force overwrites it", param_hint="--record")
-        taps.append(FileTap(path, filter.filter(), overwrite=force))
     server = Espresso(
         frontend=frontend,
         backend=backend,
         monitor=monitor or None,
-        taps=taps,
+        taps=_taps(tap_endpoint, tap_style, path, force, filter),
         pump=pump,
         high_water_mark=high_water_mark,
         capture_limit=capture_limit,
@@ -117,3 +110,16 @@ def espresso(
         serve(server, endpoints)
     except OSError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _taps(
+    endpoint: str | None, style: str, path: str | None, force: bool, filter: FilterOptions
+) -> list[Tap]:
+    taps: list[Tap] = []
+    if endpoint:
+        taps.append(EndpointTap(endpoint, filter.filter(), style=Style(style)))
+    if path:
+        if os.path.exists(path) and not force:
+            raise click.BadParameter(f"{path} exists; --force overwrites it", param_hint="--record")
+        taps.append(FileTap(path, filter.filter(), overwrite=force))
+    return taps

@@ -50,6 +50,11 @@ class Account:
         self._lost_before, self._captured_before = self.lost, self.captured
         self._to_capture = 0
 
+    def receive_mark(self) -> None:
+        """Count from here on: what was captured before this was of an earlier run."""
+        self._captured_before = self.captured
+        self._seen = None
+
     def expect(self, capturing: bool, last: bool) -> None:
         """Note that the proxy was asked, and whether this is the last answer of its run."""
         self._expected.append((self._capture if capturing else 0, last))

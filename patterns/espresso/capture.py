@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import zmq
@@ -13,6 +14,8 @@ from patterns.espresso.tables import SubscriptionTable
 from reactor import Stream, StreamHandler
 
 _COUNT = struct.Struct("=Q")
+MARK = b"espresso " + os.urandom(16)
+"""Sent through the capture socket when a run begins of which everything is captured."""
 
 
 class Traffic(StreamHandler):
@@ -25,6 +28,9 @@ class Traffic(StreamHandler):
 
     def on_message(self, frames: list[bytes]) -> None:
         """Make a record."""
+        if frames[0] == MARK:
+            self.account.receive_mark()
+            return
         self.account.captured += len(frames)
         kind = kind_captured(frames) if len(frames) == 1 else Kind.MESSAGE
         self.take(Record(self.reactor.now(), kind, tuple(frames)))

@@ -51,6 +51,10 @@ class Entry(NamedTuple):
     frames: tuple[bytes, ...]
 
 
+PlainEntry = tuple[float, int, tuple[bytes, ...]]
+"""An Entry without its names, the kind as its number."""
+
+
 def encode_header(wall: float) -> bytes:
     """Return the bytes a recording begins with; `wall` is the time of day (Unix, seconds)."""
     header = _HEADER.pack(MAGIC, VERSION, 0, HEADER_BYTES, int(wall * 1e9))
@@ -135,10 +139,11 @@ class Reader:
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield every whole record in order."""
-        return chain.from_iterable(self.blocks())
+        for offset, kind, frames in chain.from_iterable(self.blocks()):
+            yield Entry(offset, _KIND[kind], frames)
 
-    def blocks(self) -> Iterator[list[Entry]]:
-        """Yield the records of one block after the other, for those who are in a hurry."""
+    def blocks(self) -> Iterator[list[PlainEntry]]:
+        """Yield the records block by block as plain tuples, for those who are in a hurry."""
         rest = b""
         while True:
             block = self._read(max(READ_BYTES, _missing(rest)))
@@ -151,13 +156,13 @@ class Reader:
                 break
         self.torn_bytes = len(rest)
 
-    def _entries(self, data: bytes, size: int) -> tuple[list[Entry], int]:
+    def _entries(self, data: bytes, size: int) -> tuple[list[PlainEntry], int]:
         """Return the whole records in the first `size` bytes and where the last of them ends.
 
         900 ns a record; in one piece, since calls cost as much as what they would do.
         """
-        entries: list[Entry] = []
-        append, new, unpack = entries.append, tuple.__new__, _RECORD_OF_TWO.unpack_from
+        entries: list[PlainEntry] = []
+        append, unpack, kinds = entries.append, _RECORD_OF_TWO.unpack_from, len(_KIND)
         at, last = 0, size - _RECORD_BYTES
         while at <= last:
             length, crc, offset_ns, kind, _, count, first, second = unpack(data, at)
@@ -170,10 +175,10 @@ class Reader:
                 frames: tuple[bytes, ...] = (data[at + 28 : body], data[body:end])
             else:
                 frames = _frames(data, at + 20, end, count)
-            if crc32(data[at + 8 : end]) != crc or not frames or kind >= len(_KIND):
+            if crc32(data[at + 8 : end]) != crc or not frames or kind >= kinds:
                 self._damaged = True
                 break
-            append(new(Entry, (offset_ns * 1e-9, _KIND[kind], frames)))
+            append((offset_ns * 1e-9, kind, frames))
             at = end
         return entries, at
 

@@ -9,11 +9,12 @@ from typing import BinaryIO
 import zmq
 
 from patterns.espresso.protocol import Kind
-from patterns.espresso.recording import Entry, Reader
+from patterns.espresso.recording import PlainEntry, Reader
 from reactor import Handler, HandlerSet, OneShotTimer, Policy, Stream, StreamHandler
 
 HIGH_WATER_MARK = 10_000
 
+_MESSAGE = int(Kind.MESSAGE)
 _TURN_SECONDS = 0.005
 _TURN_MESSAGES = 50
 # An XPUB with XPUB_NODROP always claims to be writable.
@@ -75,8 +76,8 @@ class Replay(HandlerSet):
         self._wait_for = wait_for
         self._high_water_mark = high_water_mark
         self._on_done = on_done
-        self._entries: Iterator[Entry] = iter(())
-        self._held: tuple[Entry, ...] = ()
+        self._entries: Iterator[PlainEntry] = iter(())
+        self._held: tuple[PlainEntry, ...] = ()
         self._stream: Stream | None = None
         self._timer: OneShotTimer | None = None
 
@@ -123,15 +124,15 @@ class Replay(HandlerSet):
         self._entries = chain.from_iterable(map(self._chosen, self.reader.blocks()))
         self._timer = self.reactor.call_later(0.0, self._turn)
 
-    def _chosen(self, entries: list[Entry]) -> list[Entry]:
-        messages = [entry for entry in entries if entry[1] is Kind.MESSAGE]
+    def _chosen(self, entries: list[PlainEntry]) -> list[PlainEntry]:
+        messages = [entry for entry in entries if entry[1] == _MESSAGE]
         begin, end = self._span
         if b"" in self._topics and begin <= 0 and end == float("inf"):
             return messages
         return [
             entry
             for entry in messages
-            if begin <= entry.offset < end and entry.frames[0].startswith(self._topics)
+            if begin <= entry[0] < end and entry[2][0].startswith(self._topics)
         ]
 
     def _turn(self) -> None:
@@ -142,7 +143,7 @@ class Replay(HandlerSet):
         else:
             (self._on_done or self.reactor.stop)()
 
-    def _send_due(self) -> tuple[tuple[Entry, ...], float | None]:
+    def _send_due(self) -> tuple[tuple[PlainEntry, ...], float | None]:
         """Return what was taken out and could not be sent, and when to go on; None at the end."""
         assert self._stream is not None
         send, due_at, timed = self._stream.send, self.timetable.due_at, self.timetable.speed > 0
@@ -152,7 +153,7 @@ class Replay(HandlerSet):
         try:
             for entry in chain(self._held, self._entries):
                 if timed:
-                    due = due_at(entry.offset, now)
+                    due = due_at(entry[0], now)
                     if due > now:
                         return (entry,), due - now
                     self.latest = max(self.latest, now - due)

@@ -24,7 +24,7 @@ from typing import Any
 import zmq
 
 from patterns.espresso.account import Account, Totals
-from patterns.espresso.capture import Control, Events, Traffic
+from patterns.espresso.capture import MARK, Control, Events, Traffic
 from patterns.espresso.proxy_sockets import CAPTURE, CONTROL, ProxySockets
 from patterns.espresso.pumping import PumpSettings, Take
 from patterns.espresso.tables import SubscriptionTable
@@ -209,6 +209,8 @@ class ThreadPump(HandlerSet):
                     self.forwarding = False
                 else:
                     _await_subscription(sockets.capture, job)
+                    # What an earlier run captured comes before this, and is in its figures.
+                    sockets.capture.send(MARK)
             self._move_the_rest(sockets)
         except Exception as error:
             self._tell_loop(self._hook_failed, error)

@@ -74,7 +74,8 @@ async def running(**options):
     espresso = Espresso(**options)
     context = zmq.Context()
     try:
-        async with Reactor() as reactor:
+        # Long, so that it is what there is to do that ends a stop, however busy the machine is.
+        async with Reactor(stop_timeout=SECONDS) as reactor:
             await reactor.register(espresso)
             yield Peers(espresso, context)
     finally:

@@ -79,3 +79,13 @@ def test_a_late_answer_of_an_earlier_capture_changes_no_loss():
     answer(account, 10)
     answer(account, 10)
     assert (account.lost, account.totals.frames_down) == (0, 510)
+
+
+def test_what_came_before_the_mark_is_of_an_earlier_run():
+    account = capturing_account()
+    account.captured = 3  # of a burst that is in no figure
+    account.receive_mark()
+    account.captured += 10
+    answer(account, 15)
+    answer(account, 15)
+    assert account.lost == 5

@@ -164,9 +164,9 @@ async def test_a_tap_that_joins_is_counted_from_then_on():
 
 async def test_what_the_capture_loses_is_counted_to_the_frame():
     async with running(taps=[HandlerTap(lambda record: None)], capture_limit=10) as peers:
+        await at_rest(peers.espresso)  # the capture is on before anything passes
         publisher, subscriber = peers.publisher(), peers.subscriber(b"A")
         await receive(publisher)
-        await at_rest(peers.espresso)
         for _ in range(3000):
             publisher.send_multipart([b"A", b"body"])
         for _ in range(3000):  # the loop stands still, so almost nothing is captured
