@@ -11,6 +11,7 @@ import zmq
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
+from reactor.connections import ConnectionMonitor, is_refused
 from reactor.sockets import FastSocket
 
 if TYPE_CHECKING:
@@ -57,6 +58,15 @@ class Channel(Protocol):
     def when_writable(self, callback: Callable[[], None], /) -> None:
         """Call `callback` once, on a later loop turn, when libzmq says a send can succeed."""
 
+    def watch_connections(self, callback: Callable[[], None] | None, /) -> None:
+        """Call `callback` when a connection has ended that this side did not end; None: no more.
+
+        Not over inproc, of which libzmq says nothing.
+        """
+
+    async def is_refused(self, endpoint: str, timeout: float, /) -> bool:
+        """Ask the host of `endpoint`: True if it says that nobody listens there."""
+
     def close(self, linger_ms: int, /) -> None:
         """Close the socket; what libzmq still holds is sent for up to `linger_ms`."""
 
@@ -78,6 +88,8 @@ class ZmqChannel:
 
     def __init__(self, socket: FastSocket, io_loop: IOLoop) -> None:
         self._socket = socket
+        self._io_loop = io_loop
+        self._monitor: ConnectionMonitor | None = None
         self._zmq_stream = ZMQStream(socket, io_loop)
         self.send = socket.try_send
         self.receive = socket.receive
@@ -86,6 +98,7 @@ class ZmqChannel:
         self.connect = socket.connect
         self.unbind = socket.unbind
         self.disconnect = socket.disconnect
+        self.is_refused = is_refused
 
     def bind(self, endpoint: str) -> str:
         """Bind and return the endpoint that libzmq reports, with the port the kernel chose."""
@@ -104,8 +117,17 @@ class ZmqChannel:
         """Queue an empty message: FastSocket sends nothing for it, ZMQStream reports its turn."""
         self._zmq_stream.send_multipart([], callback=lambda *_: callback())
 
+    def watch_connections(self, callback: Callable[[], None] | None) -> None:
+        """Have libzmq report it through a monitor: two more sockets, only for who asks."""
+        if self._monitor is not None:
+            self._monitor.close()
+        self._monitor = None
+        if callback is not None:
+            self._monitor = ConnectionMonitor(self._socket, self._io_loop, callback)
+
     def close(self, linger_ms: int) -> None:
         """Unregister from the loop, then close the socket."""
+        self.watch_connections(None)
         self._zmq_stream.close(linger_ms)
         # A look that is scheduled already would find the socket gone, and log a warning about it.
         self._zmq_stream._handle_events = lambda *_: None  # type: ignore[method-assign]

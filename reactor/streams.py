@@ -92,6 +92,8 @@ class Stream:
         self._emptied: asyncio.Future[None] | None = None
         self._message_hook: MessageHook | None = None
         self._writable_hook: Callable[[], Any] | None = None
+        self._disconnected_hook: Callable[[], Any] | None = None
+        self._disconnected = False  # and the hook waits for what had arrived before
         self._paused = False
         self._held_by: asyncio.Task[None] | None = None
         self._receiving = False
@@ -232,6 +234,8 @@ class Stream:
         elif self._receiving and not wanted:
             self._channel.stop_receiving()
         self._receiving = self._unwatched = wanted
+        if self._disconnected:
+            self._loop.call_soon(self._tell_disconnected)
 
     def _deliver_batch(self, frames: list[bytes] | None) -> None:
         """Deliver `frames` and what else waits, until nothing does or a bound is met."""
@@ -278,6 +282,53 @@ class Stream:
     def held_by(self) -> asyncio.Task[None] | None:
         """The task of a coroutine hook that is still running, or None."""
         return self._held_by
+
+    # Connections
+
+    def on_disconnected(self, callback: Callable[[], Any] | None) -> None:
+        """Call `callback()` after a connection has ended that this side did not end; None: no more.
+
+        A peer that is killed is noticed within milliseconds, one whose machine or link vanishes
+        not at all. What had arrived is delivered first, unless the stream is paused; several ends
+        may be told at once. A connecting stream connects again by itself. tcp and ipc only.
+        """
+        self._check_usable()
+        if (callback is None) is not (self._disconnected_hook is None):
+            self._channel.watch_connections(None if callback is None else self._on_disconnected)
+        self._disconnected_hook = callback
+
+    async def is_refused(self, endpoint: str = "", timeout: float = 1.0) -> bool:
+        """Ask the host of an endpoint (default: the first one) whether nobody listens there.
+
+        True proves that the process that did is gone, as far as its host can be believed: one
+        whose firewall answers with a reset says so too. False says nothing: the process may be
+        there, or nobody has answered within `timeout` seconds. tcp and ipc only.
+        """
+        self._check_usable()
+        return await self._channel.is_refused(endpoint or self.endpoint, timeout)
+
+    def _on_disconnected(self) -> None:
+        if not self._disconnected:
+            self._disconnected = True
+            self._loop.call_soon(self._tell_disconnected)
+
+    def _tell_disconnected(self) -> None:
+        """Deliver what has arrived, a batch a turn of the loop, then tell."""
+        if not self._disconnected or self._held_by is not None or self.closed:
+            return
+        if self._receiving:
+            frames = self._channel_receive()
+            if frames is not None:
+                self._deliver_batch(frames)
+                self._loop.call_soon(self._tell_disconnected)
+                return
+            self._look_again()  # the look above may have swallowed an edge
+        self._disconnected = False
+        if self._disconnected_hook is not None:
+            try:
+                self._disconnected_hook()
+            except Exception as error:
+                self.on_error(error)
 
     # Sending
 

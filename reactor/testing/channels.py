@@ -48,6 +48,7 @@ class FakeChannel:
         self._pump_due = False
         self._on_writable: list[Callable[[], None]] = []
         self._writable_due = False
+        self._on_disconnected: Callable[[], None] | None = None
 
     # As reactor.channels.Channel has it
 
@@ -135,6 +136,16 @@ class FakeChannel:
         self._on_writable.append(callback)
         self.check_writable()
 
+    def watch_connections(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` on a turn of its own after a connection was ended by its other side."""
+        self._check_open()
+        self._on_disconnected = callback
+
+    async def is_refused(self, endpoint: str, timeout: float) -> bool:
+        """True if nobody is bound there, and no partition keeps that from being known."""
+        await asyncio.sleep(0)
+        return self._exchange.is_refused(self, endpoint)
+
     def close(self, linger_ms: int) -> None:
         """Leave all peers; what still waits for one is kept for `linger_ms` (-1: for ever).
 
@@ -143,7 +154,7 @@ class FakeChannel:
         if self.closed:
             return
         self.closed = True
-        self._on_message = None
+        self._on_message = self._on_disconnected = None
         self._on_writable.clear()
         self._readable.clear()
         for endpoint in self.bound:
@@ -192,6 +203,11 @@ class FakeChannel:
             self.pipes.remove(pipe)
             self.left(pipe)
             self.check_writable()
+
+    def disconnected(self) -> None:
+        """A connection has ended, and not by this side."""
+        if self._on_disconnected is not None:
+            self._loop.call_soon(self._tell_disconnected)
 
     def check_writable(self) -> None:
         """Keep the promise of `when_writable` if there is room now."""
@@ -251,6 +267,10 @@ class FakeChannel:
         callbacks, self._on_writable = self._on_writable, []
         for callback in callbacks:
             callback()
+
+    def _tell_disconnected(self) -> None:
+        if self._on_disconnected is not None:
+            self._on_disconnected()
 
     def _check_open(self) -> None:
         if self.closed:

@@ -79,6 +79,13 @@ class Exchange:
         """Nobody is bound there any more."""
         del self._bound[endpoint]
 
+    def is_refused(self, channel: FakeChannel, endpoint: str) -> bool:
+        """Whether nobody is bound there, as far as the partitions let the channel know."""
+        cuts = self._active(Partition)
+        return not self._find(canonical(endpoint)) and not any(
+            cut.hides(channel, endpoint) for cut in cuts
+        )
+
     def _is_bound(self, scheme: str, host: str, port: str) -> bool:
         if scheme != "tcp":
             return _join(scheme, host, port) in self._bound
@@ -128,7 +135,11 @@ class Exchange:
 
         Not over inproc, as in libzmq, except after a `reset`, which real inproc does not know.
         """
-        for end in (pipe,) if pipe.peer is None else (pipe, pipe.peer):
+        ends = (pipe,) if pipe.peer is None else (pipe, pipe.peer)
+        silent = not reset and any(end.endpoint.startswith("inproc:") for end in ends)
+        for end in ends:
+            if end.peer is not None and not end.hung_up and not silent:
+                end.channel.disconnected()
             end.clear()
             again = reset or not end.connected_to.startswith("inproc:")
             if end.connected_to and again and not end.hung_up:

@@ -45,6 +45,13 @@ class Partition(Fault):
         super().__init__(exchange, a, b)
         self.reset = reset
 
+    def hides(self, channel: FakeChannel, endpoint: str) -> bool:
+        """Whether the host of an endpoint at which nobody is bound cannot be asked from here."""
+        a, b = self.a, self.b
+        return (_is_at(channel, a) and _is_among(endpoint, b)) or (
+            _is_at(channel, b) and _is_among(endpoint, a)
+        )
+
 
 class Delay(Fault):
     """Messages are `seconds` longer on the way."""
@@ -85,6 +92,10 @@ def _selectors(place: Place) -> Selectors:
 
 def _is_at(channel: FakeChannel, place: Selectors) -> bool:
     return place is None or any(_picks(selector, channel) for selector in place)
+
+
+def _is_among(endpoint: str, place: Selectors) -> bool:
+    return place is None or endpoint in place
 
 
 def _picks(selector: str | Stream, channel: FakeChannel) -> bool:

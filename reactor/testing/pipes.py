@@ -42,6 +42,11 @@ class Pipe:
         self._stale = 0  # arrived over a connection that has ended: nobody counts them any more
         self._arrival: asyncio.Handle | None = None
 
+    @property
+    def endpoint(self) -> str:
+        """Where this connection was made, as either side calls it."""
+        return self.connected_to or self.bound_at
+
     # Sending
 
     def has_room(self) -> bool:

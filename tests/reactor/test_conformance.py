@@ -94,6 +94,18 @@ class Bench:
             assert self.reactor.now() < deadline, "the condition was not met in time"
             await asyncio.sleep(POLL_SECONDS)
 
+    async def settle(self) -> None:
+        """Let what is under way happen, for a case that expects nothing."""
+        done = self.bound(zmq.DEALER)
+        other = self.connected(zmq.DEALER, done)
+        for _ in range(3):  # there and back, through libzmq's thread
+            for sender, receiver in ((other, done), (done, other)):
+                inbox = self.inbox(receiver)
+                sender.send(b"settled")
+                await self.until(lambda inbox=inbox: inbox)
+        other.close()
+        done.close()
+
     async def subscriber(self, publisher: Stream, *prefixes: bytes, via=None, **options):
         """A SUB and its inbox, as soon as the publisher's messages get through to it."""
         topics = (*prefixes, b"ready")
@@ -1394,6 +1406,178 @@ async def test_some_types_only_send_and_some_only_receive(bench):
     for socket_type in (zmq.SUB, zmq.PULL):
         with pytest.raises(zmq.ZMQError):
             bench.bound(socket_type).send(b"x")
+
+
+# Connections that end
+
+
+async def linked(bench, **options):
+    """A PUSH and a PULL that is connected to it, and the PULL's inbox; a message has passed."""
+    push = bench.bound(zmq.PUSH)
+    pull = bench.connected(zmq.PULL, push, **options)
+    inbox = bench.inbox(pull)
+    push.send(b"0")
+    await bench.until(lambda: inbox)
+    inbox.clear()
+    return push, pull, inbox
+
+
+@conformance
+async def test_a_stream_is_told_when_the_one_it_connects_to_has_closed(bench):
+    """Not over inproc: libzmq says nothing of it, and so the fake does not."""
+    push, pull, _ = await linked(bench)
+    told = []
+    pull.on_disconnected(lambda: told.append(True))
+    push.close()
+    if bench.tcp:
+        await bench.until(lambda: told)
+        await bench.settle()
+        assert told == [True]
+    else:
+        await bench.settle()
+        assert told == []
+
+
+@conformance
+async def test_a_bound_stream_is_told_when_one_that_connected_has_closed(bench):
+    push, pull, _ = await linked(bench)
+    told = []
+    push.on_disconnected(lambda: told.append(True))
+    pull.close()
+    if bench.tcp:
+        await bench.until(lambda: told)
+    else:
+        await bench.settle()
+        assert told == []
+
+
+@conformance
+async def test_a_stream_is_not_told_of_what_it_ends_itself(bench):
+    push, pull, _ = await linked(bench)
+    told = []
+    pull.on_disconnected(lambda: told.append(True))
+    push.on_disconnected(lambda: None)
+    pull.disconnect(push.endpoint)
+    await bench.settle()
+    pull.close()
+    await bench.settle()
+    assert told == []
+
+
+@conformance
+async def test_what_had_arrived_is_delivered_before_the_end_is_told(bench):
+    push, pull, _ = await linked(bench)
+    seen = []
+    pull.on_message(lambda frames: seen.append(frames[0]))
+    pull.batch_limit = 10
+    pull.on_disconnected(lambda: seen.append(b"end"))
+    for number in range(100):
+        push.send(b"%d" % number)
+    push.close(linger_ms=5000)
+    expected = [b"%d" % number for number in range(100)]
+    await bench.until(lambda: len(seen) >= 100 + bench.tcp)
+    assert seen == [*expected, b"end"] if bench.tcp else seen == expected
+
+
+@conformance
+async def test_an_end_waits_for_a_coroutine_hook_and_what_comes_after_it(bench):
+    if not bench.tcp:
+        return
+    push, pull, _ = await linked(bench)
+    seen, go_on = [], asyncio.Event()
+
+    async def hook(frames):
+        await go_on.wait()
+        seen.append(frames[0])
+
+    pull.on_message(hook)
+    pull.on_disconnected(lambda: seen.append(b"end"))
+    push.send(b"1")
+    push.send(b"2")
+    await bench.until(lambda: pull.held_by is not None)
+    push.close(linger_ms=5000)
+    await bench.settle()
+    assert seen == []
+    go_on.set()
+    await bench.until(lambda: len(seen) == 3)
+    assert seen == [b"1", b"2", b"end"]
+
+
+@conformance
+async def test_a_paused_stream_is_told_at_once(bench):
+    if not bench.tcp:
+        return
+    push, pull, inbox = await linked(bench)
+    told = []
+    pull.pause()
+    pull.on_disconnected(lambda: told.append(True))
+    push.send(b"1")
+    push.close(linger_ms=5000)
+    await bench.until(lambda: told)
+    assert inbox == []
+    pull.resume()
+    await bench.until(lambda: inbox)
+
+
+@conformance
+async def test_ends_are_told_again_after_a_new_connection_until_nobody_asks(bench):
+    if not bench.tcp:
+        return
+    push, pull, inbox = await linked(bench)
+    told = []
+    pull.on_disconnected(lambda: told.append(True))
+    for turn in (1, 2):
+        endpoint = push.endpoint
+        push.close()
+        await bench.until(lambda turn=turn: len(told) == turn)
+        push = await bench.bound_again(zmq.PUSH, endpoint)
+        push.send(b"again")
+        await bench.until(lambda turn=turn: len(inbox) == turn)
+    pull.on_disconnected(None)
+    push.close()
+    await bench.settle()
+    assert len(told) == 2
+
+
+@conformance
+async def test_a_hook_for_ends_that_raises_stops_nothing(bench):
+    if not bench.tcp:
+        return
+    push, pull, inbox = await linked(bench)
+    errors = []
+    pull.on_error = errors.append
+    pull.on_disconnected(lambda: 1 / 0)
+    endpoint = push.endpoint
+    push.close()
+    await bench.until(lambda: errors)
+    push = await bench.bound_again(zmq.PUSH, endpoint)
+    push.send(b"again")
+    await bench.until(lambda: inbox)
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+
+
+@conformance
+async def test_a_connection_that_cannot_be_made_is_no_end(bench):
+    pull = bench.open(zmq.PULL, f">{bench.reserved()}")
+    told = []
+    pull.on_disconnected(lambda: told.append(True))
+    await bench.settle()
+    assert told == []
+
+
+@conformance
+async def test_an_endpoint_is_refused_as_soon_as_nobody_listens_there(bench):
+    """Over inproc libzmq cannot be asked; the fake can."""
+    push, pull, _ = await linked(bench)
+    assert not await pull.is_refused()
+    push.close()
+    if not bench.tcp:
+        return
+    answers = []
+    while not any(answers):  # libzmq closes sockets in a thread of its own
+        answers.append(await pull.is_refused(timeout=DEADLINE_SECONDS))
+        await asyncio.sleep(POLL_SECONDS)
+        assert len(answers) < DEADLINE_SECONDS / POLL_SECONDS
 
 
 # Closing

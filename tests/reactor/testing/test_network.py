@@ -371,6 +371,35 @@ def test_what_had_arrived_before_a_reset_stays_readable(bench):
     assert bodies(inbox) == [b"x"]
 
 
+@pytest.mark.parametrize("endpoint", ["tcp://server:1", "inproc://server"])
+def test_both_sides_are_told_of_a_reset_and_of_no_other_partition(bench, endpoint):
+    pull, push, _ = bench.pair(endpoint=endpoint)
+    told = []
+    for stream in (pull, push):
+        stream.on_disconnected(lambda name=stream.name: told.append(name))
+    bench.network.partition("server")
+    bench.loop.advance(10)
+    assert told == []
+    bench.network.partition("server", reset=True)
+    bench.loop.run_pending()
+    assert sorted(told) == ["client", "server"]
+
+
+@pytest.mark.parametrize("place", ["client", "tcp://server:1", None])
+def test_an_endpoint_behind_a_partition_is_not_refused(bench, place):
+    pull, push, _ = bench.pair()
+    pull.close()
+
+    def refused():
+        return bench.loop.run_until_complete(push.is_refused())
+
+    assert refused()
+    bench.network.partition(place)
+    assert not refused()
+    bench.network.heal()
+    assert refused()
+
+
 def test_the_bound_side_keeps_nothing_during_a_reset(bench):
     push, pull, _ = bench.pair(zmq.PUSH, zmq.PULL)
     bench.network.partition("server", reset=True)
