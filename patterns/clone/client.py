@@ -69,9 +69,11 @@ class CloneClient(HandlerSet):
             await client.wait_live(timeout=5)
             await client.set("/rates/USD", "1.0842")
 
-    `servers` are snapshot endpoints (port P) in order of preference. The client holds the keys
-    below `subtree`, and writes there only. Reads are local and go on while no server is there.
-    A server that is silent for `server_ttl` seconds is left for the next one. At most `max_writes`
+    `servers` are snapshot endpoints (port P) in order of preference, of one service. The client
+    holds the keys below `subtree`, which is one or several, and reads and writes there only. Reads
+    are local and go on while no server is there; `age` tells how old they are. A server that is
+    silent for `server_ttl` seconds is left for the next one: the first in order, but for the one
+    that was lost. It is not left again while it serves, whichever it is. At most `max_writes`
     writes wait for their acknowledgement; each is sent again every `retry` seconds and after a
     failover, and given up after `write_timeout`. Or register it on a Reactor of your own.
     """
@@ -81,7 +83,7 @@ class CloneClient(HandlerSet):
     def __init__(
         self,
         servers: str | Sequence[str],
-        subtree: Text = b"",
+        subtree: Text | Iterable[Text] = b"",
         *,
         server_ttl: float = 3.0,
         max_writes: int = 10_000,
@@ -96,7 +98,7 @@ class CloneClient(HandlerSet):
             collector_of(server)  # a wrong endpoint is told here, not at the first failover
         self.protocol = ClientProtocol(
             len(self.servers),
-            _bytes(subtree),
+            [_bytes(each) for each in ([subtree] if isinstance(subtree, Text) else subtree)],
             jitter=jitter,
             server_ttl=server_ttl,
             vote_after=server_ttl / 6,
@@ -112,7 +114,7 @@ class CloneClient(HandlerSet):
         self._followed = self.servers[0]
         self._own_reactor: Reactor | None = None
         self._subscriber: Stream | None = None
-        self._snapshot: Stream | None = None
+        self._snapshots: list[Stream] = []
         self._vote: Stream | None = None
 
     # Life
@@ -183,9 +185,22 @@ class CloneClient(HandlerSet):
         return self.protocol.state
 
     @property
+    def live(self) -> bool:
+        """True if the map is current."""
+        return self.protocol.live
+
+    @property
     def server(self) -> str:
         """The endpoint of the server that this client follows or tries."""
         return self.servers[self.protocol.server]
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago the map was known to be current; infinite if it never was.
+
+        While the client is live, that is less than a heartbeat when all is well.
+        """
+        return self.protocol.age(self.reactor.now())
 
     async def wait_live(self, timeout: float | None = None) -> None:
         """Wait until the map is current.
@@ -197,21 +212,28 @@ class CloneClient(HandlerSet):
         self._check_running()
 
     def get(self, key: Text) -> bytes | None:
-        """The value of `key` as far as this client knows, None without one."""
+        """The value of `key` as far as this client knows, None without one.
+
+        Raises ValueError for a key outside the client's subtrees.
+        """
         return self.protocol.get(_bytes(key))
 
-    def items(self) -> list[tuple[bytes, bytes]]:
-        """Every key and value as far as this client knows, sorted by key."""
-        return sorted((entry[0], entry[4]) for entry in self.protocol.store.snapshot())
+    def items(self, subtree: Text = b"") -> list[tuple[bytes, bytes]]:
+        """Every key below `subtree` and its value as far as this client knows, sorted by key."""
+        entries = self.protocol.store.snapshot(_bytes(subtree))
+        return sorted((entry[0], entry[4]) for entry in entries)
 
     async def watch(self, subtree: Text = b"", limit: int = WATCH_LIMIT) -> AsyncIterator[Event]:
         """Yield what is there as Put, then Live, then every change; also across failovers.
 
         After a failover the difference to what was known comes first, deletions too. Ends when the
-        client does. Raises WatcherTooSlow when `limit` events wait.
+        client does. Raises WatcherTooSlow when `limit` events wait, and ValueError for a subtree
+        that has nothing in common with the client's.
         """
+        if not self.protocol.interest.overlaps(_bytes(subtree)):
+            raise ValueError(f"{subtree!r} is outside {self.protocol.interest}")
         watcher = _Watcher(_bytes(subtree), limit)
-        for key, body in self.items():
+        for key, body in self.items(subtree):
             watcher.add(Put(key, body, added=True))
         if self.protocol.live:
             watcher.add(Live(self.protocol.server))
@@ -299,14 +321,14 @@ class CloneClient(HandlerSet):
                 self._connect(server, subscription)
             case Disconnect():
                 _close(self._subscriber)
-                _close(self._snapshot)
+                self._close_snapshots()
             case RequestSnapshot(server, frames, request):
                 self._request_snapshot(server, frames, request)
             case Vote(server, frames):
                 _close(self._vote)
                 self._vote = self._ask(server, frames, "vote")
             case Live(server):
-                _close(self._snapshot)
+                self._close_snapshots()
                 _close(self._vote)
                 self._live.set()
                 self._followed = self.servers[server]
@@ -324,8 +346,8 @@ class CloneClient(HandlerSet):
         stream = self._subscriber = self.open_stream(
             zmq.SUB,
             name="subscriber",
-            # The subtree first: a heartbeat then proves that both subscriptions are there.
-            subscribe=(self.protocol.subtree, HUGZ),
+            # HUGZ comes last: a heartbeat then proves that all subscriptions are there.
+            subscribe=(*self.protocol.interest.subtrees, HUGZ),
             options={zmq.RCVHWM: _HWM},
         )
         stream.on_error = self._hook_failed
@@ -337,13 +359,18 @@ class CloneClient(HandlerSet):
         stream.open([publisher_of(self.servers[server])], unmarked="connect")
 
     def _request_snapshot(self, server: int, frames: Frames, request: int) -> None:
-        _close(self._snapshot)
-        stream = self._snapshot = self._ask(server, frames, "snapshot")
+        stream = self._ask(server, frames, "snapshot")
+        self._snapshots.append(stream)
         stream.on_message(
             lambda frames: self.carry_out(
                 self.protocol.receive_snapshot(frames, request, self.reactor.now())
             )
         )
+
+    def _close_snapshots(self) -> None:
+        for stream in self._snapshots:
+            stream.close()
+        self._snapshots.clear()
 
     def _ask(self, server: int, frames: Frames, name: str) -> Stream:
         """Ask on a socket of its own, so that no answer to an earlier request is mistaken."""

@@ -10,7 +10,7 @@ from patterns.clone.messages import Frames
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a new subscriber to a server: the subtree first, then HUGZ.
+    """Open a new subscriber to a server: the subtrees first, then HUGZ.
 
     What it receives is handed in with this `subscription`.
     """
@@ -21,16 +21,16 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the subscriber and the snapshot socket, with all that waits in them."""
+    """Close the subscriber and the snapshot sockets, with all that waits in them."""
 
     server: int
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSnapshot:
-    """Send `frames` to a server on a new snapshot socket, and close the one before.
+    """Send `frames` to a server on a new snapshot socket; there is one for each subtree.
 
-    What it receives is handed in with this `request`.
+    What it receives is handed in with this `request`. It is closed with Live or Disconnect.
     """
 
     server: int
@@ -83,7 +83,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The map is current, and follows this server; the snapshot socket may be closed."""
+    """The map is current, and follows this server; the snapshot sockets may be closed."""
 
     server: int
 

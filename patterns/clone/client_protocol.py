@@ -11,8 +11,7 @@ Time is an argument: monotonic seconds. Call `tick` at least four times per `ser
 from __future__ import annotations
 
 import enum
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from patterns.clone.client_effects import (
@@ -30,32 +29,28 @@ from patterns.clone.client_effects import (
     WriteAcknowledged,
     WriteFailed,
 )
+from patterns.clone.interest import Interest
+from patterns.clone.joining import Collection, Published
 from patterns.clone.losses import LossDetector
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
-    MAX_KEY,
-    MAX_TTL,
-    RESERVED_KEYS,
-    UUID_SIZE,
     Frames,
-    KVMessage,
     MalformedMessage,
     check_message,
     check_update,
     decode_heartbeat,
     decode_refusal,
     decode_snapshot_end,
-    encode_properties,
+    encode_sequence,
     epoch_of,
     is_snapshot_end,
     parse_properties,
-    sequence_of,
     snapshot_request,
-    whole_seconds,
 )
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.store import KeyValueStore, StoreFull
+from patterns.clone.writer import Writer
 
 
 class ClientState(enum.Enum):
@@ -94,14 +89,14 @@ class ClientStatistics:
 class ClientProtocol:
     """One client of a Clone service with one or more servers, numbered in order of preference.
 
-    `jitter` gives a number in 0..1 at each call and spreads the clients' attempts. The client
-    writes inside its own subtree only: elsewhere it would never see its update come back.
+    `subtree` is one or several; those inside another add nothing. `jitter` gives a number in 0..1
+    at each call and spreads the clients' attempts.
     """
 
     def __init__(
         self,
         servers: int = 1,
-        subtree: bytes = b"",
+        subtree: bytes | Iterable[bytes] = b"",
         *,
         jitter: Callable[[], float],
         server_ttl: float = 3.0,
@@ -116,12 +111,8 @@ class ClientProtocol:
     ) -> None:
         if servers < 1:
             raise ValueError("a client needs a server")
-        if len(subtree) > MAX_KEY or subtree in RESERVED_KEYS:
-            raise ValueError(f"{subtree!r} cannot be a subtree")
         self.state = ClientState.STALE
-        self.servers = servers
-        self.subtree = subtree
-        self.server = 0
+        self.interest = Interest([subtree] if isinstance(subtree, bytes) else subtree)
         self.server_ttl = server_ttl
         self.vote_after = vote_after
         self.vote_interval = vote_interval
@@ -133,16 +124,17 @@ class ClientProtocol:
         self.epoch = 0  # the highest that any server has proved to have
         self._jitter = jitter
         self._make_store = make_store
-        self._outbox = outbox if outbox is not None else Outbox()
-        self._writable: set[int] = set()
-        self._losses = LossDetector(subtree)
+        outbox = outbox if outbox is not None else Outbox()
+        self._writer = Writer(self.interest, outbox, max_body)
+        self._round = list(range(servers))  # the one that is tried, then those to try after it
+        self._losses = LossDetector(self.interest)
         self._subscription = 0
-        self._request = 0
-        self._collecting = make_store()
-        self._collected = 0
-        self._queue: deque[Frames] = deque()
+        self._requests = 0
+        self._collection: Collection | None = None
         self._observed_at: float | None = None
-        self._silent_at = float("inf")
+        self._heard_at = float("-inf")
+        self._current_at = float("-inf")
+        self._grace_until = float("-inf")
         self._sync_expires_at = float("inf")
         self._vote_at = float("inf")
         self._resume_at = float("inf")
@@ -150,17 +142,34 @@ class ClientProtocol:
         self._failures = 0
         self._updates = self._discarded = self._loss_count = 0
         self._snapshots = self._snapshots_failed = 0
-        self._acknowledged = self._failed = self._sent_again = 0
 
     @property
     def live(self) -> bool:
         """True if the map is current."""
         return self.state is ClientState.LIVE
 
+    @property
+    def server(self) -> int:
+        """The number of the server that this client follows or tries."""
+        return self._round[0]
+
     def get(self, key: bytes) -> bytes | None:
-        """The value of a key as far as this client knows, None without one."""
+        """The value of a key as far as this client knows, None without one.
+
+        Raises ValueError for a key outside the subtrees: this client cannot know it.
+        """
         entry = self.store.get(key)
-        return entry[4] if entry else None
+        if entry is None:
+            self.interest.check(key)
+            return None
+        return entry[4]
+
+    def age(self, now: float) -> float:
+        """How many seconds ago the map was known to be current; infinite if it never was.
+
+        While it follows a server, that is the time since the server was heard last.
+        """
+        return now - (self._heard_at if self.live else self._current_at)
 
     def start(self, now: float) -> list[Effect]:
         """Begin with the first server."""
@@ -169,9 +178,7 @@ class ClientProtocol:
 
     def close(self, now: float) -> list[Effect]:
         """Leave the server, and give up what is not acknowledged."""
-        failed = [WriteFailed(uuid, "closed") for uuid in self._outbox.take_all()]
-        self._failed += len(failed)
-        effects: list[Effect] = [*failed, *self._leave("closed")]
+        effects: list[Effect] = [*self._writer.close(), *self._leave("closed")]
         self._resume_at = float("inf")
         return effects
 
@@ -186,38 +193,19 @@ class ClientProtocol:
         server has published it. Raises ValueError for a key, a ttl or a body that no server would
         take, and OutboxFull.
         """
-        if not body:
-            raise ValueError("an empty body deletes: use delete()")
-        if ttl is not None and not 0 < ttl <= MAX_TTL:
-            raise ValueError(f"ttl {ttl} is not in 0..{MAX_TTL}")
-        properties = b"" if ttl is None else encode_properties({"ttl": whole_seconds(ttl)})
-        return self._write(KVMessage(key, 0, uuid, properties, body), now)
+        return [*self._writer.set(key, body, uuid=uuid, now=now, ttl=ttl)]
 
     def delete(self, key: bytes, *, uuid: bytes, now: float) -> list[Effect]:
         """Delete a key; as `set` in everything else."""
-        return self._write(KVMessage(key, 0, uuid), now)
-
-    def _write(self, message: KVMessage, now: float) -> list[Effect]:
-        if len(message.uuid) != UUID_SIZE:
-            raise ValueError(f"a uuid has {UUID_SIZE} bytes")
-        if not message.key.startswith(self.subtree):
-            raise ValueError(f"key {message.key!r} is outside the subtree {self.subtree!r}")
-        frames = message.encode()
-        check_update(frames, max_body=self.max_body)
-        return self._send(self._outbox.add(frames, now))
-
-    def _send(self, messages: list[Frames]) -> list[Effect]:
-        # Without a server that listens they would be lost; `receive_writable` sends them then.
-        return [SendUpdate(None, frames) for frames in messages] if self._writable else []
+        return [*self._writer.delete(key, uuid=uuid, now=now)]
 
     def receive_writable(self, server: int, now: float) -> list[Effect]:
         """A server's collector has subscribed to this client's updates: nothing is lost now."""
-        self._writable.add(server)
-        return [SendUpdate(server, frames) for frames in self._outbox.under_way()]
+        return [*self._writer.receive_writable(server)]
 
     def receive_unwritable(self, server: int, now: float) -> list[Effect]:
         """A server's collector is gone."""
-        self._writable.discard(server)
+        self._writer.receive_unwritable(server)
         return []
 
     # --- the subscription
@@ -225,7 +213,7 @@ class ClientProtocol:
     def receive_published(
         self, frames: Sequence[bytes], subscription: int, now: float
     ) -> list[Effect]:
-        """Whatever the subscriber receives: KVPUB, HUGZ, the subtree's heartbeat, a refusal.
+        """Whatever the subscriber receives: KVPUB, HUGZ, a subtree's heartbeat, a refusal.
 
         Raises MalformedMessage, with nothing changed.
         """
@@ -238,53 +226,56 @@ class ClientProtocol:
             return self._receive_heartbeat(frames, now)
         if not sequence:
             return self._receive_refusal(frames, now)
-        check_update(frames, max_body=self.max_body)
-        self._silent_at = now + self.server_ttl
-        if not frames[0].startswith(self.subtree):
+        ttl = check_update(frames, max_body=self.max_body)
+        if frames[0] not in self.interest:
+            self._heard_at = now
             return []  # a key that begins with HUGZ: the subscription to heartbeats matches it
-        return self._receive_update(tuple(frames), sequence, now)
+        expires_at = None if ttl is None else now + ttl
+        return self._receive_update(Published(tuple(frames), sequence, expires_at), now)
 
     def _receive_heartbeat(self, frames: Sequence[bytes], now: float) -> list[Effect]:
         beat = decode_heartbeat(frames)
-        self._silent_at = now + self.server_ttl
-        if beat.subtree not in (b"", self.subtree):
+        ours = not beat.subtree or beat.subtree in self.interest.subtrees
+        lost = self._losses.receive_heartbeat(beat) if ours else ""
+        if lost and self.state is not ClientState.CONNECTING:
+            return self._resync(lost, now)  # not heard: the map's age counts from before the loss
+        self._heard_at = now
+        if not ours:
             return []
-        lost = self._losses.receive_heartbeat(beat)
         if self.state is not ClientState.CONNECTING:
-            return self._resync(lost, now) if lost else []
+            if self._collection is not None and not beat.subtree:
+                self._collection.receive_heartbeat(beat.sequence)
+            return self._go_live_if_consistent(now)
         if frames[0] != HUGZ:
             return []
         if beat.sequence is not None and epoch_of(beat.sequence) < self.epoch:
             return self._fail("older epoch", now)
-        return self._request_snapshot(now)
+        return self._request_snapshots(now)
 
-    def _receive_update(self, frames: Frames, sequence: int, now: float) -> list[Effect]:
-        lost = self._losses.receive_update(sequence)
+    def _receive_update(self, update: Published, now: float) -> list[Effect]:
+        lost = self._losses.receive_update(update.frames[0], update.sequence)
+        if lost and self.state is not ClientState.CONNECTING:
+            return self._resync(lost, now)
+        self._heard_at = now
         if self.state is ClientState.CONNECTING:
             return []  # the snapshot will contain it
-        if lost:
-            return self._resync(lost, now)
-        if self.state is ClientState.LIVE:
-            return self._follow(frames, sequence, now)
-        if len(self._queue) >= self.max_queued:
+        if self._collection is None:
+            return self._follow(update, now)
+        if not self._collection.add_update(update):
             return self._resync("queue full", now)
-        self._queue.append(frames)
-        return []
+        return self._go_live_if_consistent(now)
 
     def _receive_refusal(self, frames: Sequence[bytes], now: float) -> list[Effect]:
         reason = decode_refusal(frames)
-        if not reason:
-            return []
-        answered, following = self._outbox.finish(frames[2], now)
-        self._failed += len(answered)
-        return [*(WriteFailed(uuid, reason) for uuid in answered), *self._send(following)]
+        return [*self._writer.receive_refusal(frames[2], reason, now)] if reason else []
 
-    def _follow(self, frames: Frames, sequence: int, now: float) -> list[Effect]:
+    def _follow(self, update: Published, now: float) -> list[Effect]:
         """Apply an update to the map, then acknowledge it: who waits for it will find it there."""
         effects: list[Effect] = []
+        frames, sequence = update.frames, update.sequence
         if sequence > self.store.sequence:
             try:
-                previous = self.store.apply(frames, sequence)
+                previous = self.store.apply(frames, sequence, update.expires_at)
             except StoreFull:
                 return self._resync("store full", now)
             self._updates += 1
@@ -292,90 +283,86 @@ class ClientProtocol:
             effects += _difference(frames, previous)
         else:
             self._discarded += 1
-        return effects + self._acknowledge(frames[2], sequence, now)
+        return [*effects, *self._writer.receive_answer(frames[2], sequence, now)]
 
-    def _acknowledge(self, uuid: bytes, sequence: int, now: float) -> list[Effect]:
-        if not self._outbox.is_under_way(uuid):
-            return []
-        answered, following = self._outbox.finish(uuid, now)
-        self._acknowledged += len(answered)
-        return [*(WriteAcknowledged(each, sequence) for each in answered), *self._send(following)]
+    # --- the snapshots
 
-    # --- the snapshot
-
-    def _request_snapshot(self, now: float) -> list[Effect]:
+    def _request_snapshots(self, now: float) -> list[Effect]:
+        """Ask for each subtree, all at once: a server that answers at once answers them alike."""
         self.state = ClientState.SYNCING
         self._vote_at = float("inf")
-        self._request += 1
-        self._collecting = self._make_store()
-        self._collected = 0
-        self._queue.clear()
+        first, self._requests = self._requests + 1, self._requests + len(self.interest.subtrees)
+        requests = dict(enumerate(self.interest.subtrees, first))
+        self._collection = Collection(self.interest, requests, self._make_store, self.max_queued)
         self._sync_expires_at = now + self.server_ttl
-        return [RequestSnapshot(self.server, snapshot_request(self.subtree), self._request)]
+        return [
+            RequestSnapshot(self.server, snapshot_request(subtree), number)
+            for number, subtree in requests.items()
+        ]
 
     def receive_snapshot(self, frames: Sequence[bytes], request: int, now: float) -> list[Effect]:
-        """Whatever the snapshot socket receives: KVSYNC or KTHXBAI. Raises MalformedMessage."""
+        """Whatever a snapshot socket receives: KVSYNC or KTHXBAI. Raises MalformedMessage."""
         self._observe(now)
-        if self.state is not ClientState.SYNCING or request != self._request:
+        collection = self._collection
+        if collection is None or not collection.expects(request):
             self._discarded += 1
             return []
         if is_snapshot_end(frames):
-            return self._receive_snapshot_end(frames, now)
-        check_update(frames, max_body=self.max_body)
-        return self._receive_snapshot_entry(tuple(frames), now)
-
-    def _receive_snapshot_entry(self, frames: Frames, now: float) -> list[Effect]:
-        self._sync_expires_at = now + self.server_ttl
+            return self._receive_snapshot_end(collection, frames, request, now)
+        ttl = check_update(frames, max_body=self.max_body)
         # A Guide server sends the whole snapshot in one go, and no heartbeat meanwhile.
-        self._silent_at = max(self._silent_at, now + self.server_ttl)
-        self._collected += 1
-        if not frames[0].startswith(self.subtree):
-            return []
+        self._sync_expires_at = now + self.server_ttl
+        self._heard_at = now
         try:
-            self._collecting.apply(frames, sequence_of(frames))
+            collection.add_entry(tuple(frames), request, None if ttl is None else now + ttl)
         except StoreFull:
             self._snapshots_failed += 1
             return self._fail("store full", now)
         return []
 
-    def _receive_snapshot_end(self, frames: Sequence[bytes], now: float) -> list[Effect]:
+    def _receive_snapshot_end(
+        self, collection: Collection, frames: Sequence[bytes], request: int, now: float
+    ) -> list[Effect]:
         end = decode_snapshot_end(frames)
-        problem = ""
-        if end.entries is not None and end.entries != self._collected:
-            problem = "incomplete snapshot"
-        elif epoch_of(end.sequence) < self.epoch:
+        if epoch_of(end.sequence) < self.epoch:
             problem = "older epoch"
         elif end.sequence < self._losses.joined_at:
             problem = "older snapshot"
+        else:
+            problem = collection.finish(end, request)
         if problem:
             self._snapshots_failed += 1
             return self._fail(problem, now)
-        return self._go_live(end.sequence, now)
+        self._sync_expires_at = now + self.server_ttl
+        return self._go_live_if_consistent(now)
 
-    def _go_live(self, sequence: int, now: float) -> list[Effect]:
+    def _go_live_if_consistent(self, now: float) -> list[Effect]:
+        collection = self._collection
+        if collection is None or not collection.consistent:
+            return []
+        self._collection = None
+        return self._go_live(collection, now)
+
+    def _go_live(self, collection: Collection, now: float) -> list[Effect]:
         """Swap the maps, report every difference, apply what came meanwhile, send again."""
-        old, self.store = self.store, self._collecting
-        self._collecting = self._make_store()
-        self.store.sequence = sequence
-        self.epoch = max(self.epoch, epoch_of(sequence))
+        old, self.store = self.store, collection.store
+        self.store.sequence = collection.oldest
+        self.epoch = max(self.epoch, epoch_of(collection.newest))
         self.state = ClientState.LIVE
         self._live_since = now
         self._snapshots += 1
-        effects = _differences(old, self.store) + self._acknowledge_from_snapshot(now)
-        queued, self._queue = self._queue, deque()
-        for frames in queued:
-            effects += self._follow(frames, sequence_of(frames), now)
+        effects = _differences(old, self.store)
+        effects += self._writer.receive_map(self.store, now)
+        for update, is_new in collection.take_updates():
+            if is_new:
+                effects += self._follow(update, now)
+            else:
+                self._discarded += 1
+                effects += self._writer.receive_answer(update.frames[2], update.sequence, now)
             if self.state is not ClientState.LIVE:
                 return effects
-        return [*effects, Live(self.server), *self._send_again(now, at_once=True)]
-
-    def _acknowledge_from_snapshot(self, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        for frames in self._outbox.under_way():
-            entry = self.store.get(frames[0])
-            if entry is not None and entry[2] == frames[2]:
-                effects += self._acknowledge(frames[2], sequence_of(entry), now)
-        return effects
+        self.store.sequence = max(self.store.sequence, collection.newest)
+        return [*effects, Live(self.server), *self._writer.send_again(now, at_once=True)]
 
     # --- time
 
@@ -383,50 +370,46 @@ class ClientProtocol:
     def deadline(self) -> float:
         """The instant at which `tick` wants to be called at the latest."""
         latest = (self._observed_at or 0.0) + self.server_ttl / 4
-        return min(latest, self._vote_at, self._resume_at)
+        expiry = None if self.live else self.store.next_expiry
+        return min(latest, self._vote_at, self._resume_at, latest if expiry is None else expiry)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due: give up a silent server, vote, try again, send again, time out."""
         self._observe(now)
-        effects = self._tick_outbox(now)
+        effects: list[Effect] = [*self._writer.tick(now)]
+        if not self.live:
+            effects += self._expire(now)
         match self.state:
             case ClientState.STALE:
                 return effects + (self._connect(now) if now >= self._resume_at else [])
-            case ClientState.CONNECTING:
-                return effects + self._tick_connecting(now)
-            case ClientState.SYNCING if now >= self._sync_expires_at:
+            case ClientState.CONNECTING if not self._silent(now) and now >= self._vote_at:
+                self._vote_at = now + self.vote_interval
+                return [*effects, Vote(self.server, snapshot_request(HUGZ))]
+            case ClientState.SYNCING if now >= max(self._sync_expires_at, self._grace_until):
                 self._snapshots_failed += 1
                 return effects + self._fail("no snapshot", now)
-            case _ if now >= self._silent_at:
+            case _ if self._silent(now):
                 return effects + self._fail("server silent", now)
         return effects
 
-    def _tick_connecting(self, now: float) -> list[Effect]:
-        if now >= self._silent_at:
-            return self._fail("server silent", now)
-        if now < self._vote_at:
-            return []
-        self._vote_at = now + self.vote_interval
-        return [Vote(self.server, snapshot_request(HUGZ))]
+    def _silent(self, now: float) -> bool:
+        return now >= max(self._heard_at + self.server_ttl, self._grace_until)
 
-    def _tick_outbox(self, now: float) -> list[Effect]:
-        failed, following = self._outbox.expire(now)
-        self._failed += len(failed)
-        effects: list[Effect] = [WriteFailed(uuid, "timeout") for uuid in failed]
-        return effects + self._send(following) + self._send_again(now)
+    def _expire(self, now: float) -> list[Effect]:
+        """Without a server that would say so, a value goes when its own time is over.
 
-    def _send_again(self, now: float, *, at_once: bool = False) -> list[Effect]:
-        effects = self._send(self._outbox.send_again(now, at_once=at_once))
-        self._sent_again += len(effects)
-        return effects
+        A server that is followed knows better: its clock counts, and the value may be renewed.
+        """
+        keys = self.store.expire(now)
+        for key in keys:
+            self.store.apply((key, encode_sequence(0), b"", b"", b""), self.store.sequence)
+        return [Expired(key) for key in keys]
 
     def _observe(self, now: float) -> None:
         """If our own loop stood still, the server was not silent: what it said still waits."""
         previous, self._observed_at = self._observed_at, now
         if previous is not None and now - previous > self.server_ttl / 2:
-            grace = now + self.server_ttl / 2
-            self._silent_at = max(self._silent_at, grace)
-            self._sync_expires_at = max(self._sync_expires_at, grace)
+            self._grace_until = now + self.server_ttl / 2
 
     # --- changing the server
 
@@ -439,8 +422,8 @@ class ClientProtocol:
     def _connect(self, now: float) -> list[Effect]:
         self.state = ClientState.CONNECTING
         self._subscription += 1
-        self._losses = LossDetector(self.subtree)
-        self._silent_at = now + self.server_ttl
+        self._losses = LossDetector(self.interest)
+        self._heard_at = now
         self._vote_at = now + self.vote_after
         self._resume_at = float("inf")
         return [Connect(self.server, self._subscription)]
@@ -451,18 +434,28 @@ class ClientProtocol:
         return self._leave(reason) + self._pause(now)
 
     def _fail(self, reason: str, now: float) -> list[Effect]:
-        """This server will not do: go to the next, round and round, for ever."""
+        """This server will not do: go to the next, round and round, for ever.
+
+        When one that was followed is lost, the round begins with the most preferred of the others.
+        Otherwise nothing leads back to a preferred server: while one serves it is followed, since
+        every change costs all clients a snapshot, and of a pair only one serves at a time.
+        """
         effects = self._leave(reason)
-        self.server = (self.server + 1) % self.servers
+        lost = self._round.pop(0)
+        if self._live_since is not None:
+            self._round.sort()
+        self._round.append(lost)
         return effects + self._pause(now)
 
     def _leave(self, reason: str) -> list[Effect]:
-        effects: list[Effect] = [Stale(reason)] if self.state is ClientState.LIVE else []
+        effects: list[Effect] = []
+        if self.live:
+            self._current_at = self._heard_at
+            effects.append(Stale(reason))
         if self.state is not ClientState.STALE:
             effects.append(Disconnect(self.server))
         self.state = ClientState.STALE
-        self._queue.clear()
-        self._collecting = self._make_store()
+        self._collection = None
         self._vote_at = float("inf")
         return effects
 
@@ -484,15 +477,15 @@ class ClientProtocol:
             epoch=self.epoch,
             sequence=self.store.sequence,
             keys=len(self.store),
-            unacknowledged=len(self._outbox),
+            unacknowledged=self._writer.unacknowledged,
             updates=self._updates,
             discarded=self._discarded,
             losses=self._loss_count,
             snapshots=self._snapshots,
             snapshots_failed=self._snapshots_failed,
-            acknowledged=self._acknowledged,
-            failed=self._failed,
-            sent_again=self._sent_again,
+            acknowledged=self._writer.acknowledged,
+            failed=self._writer.failed,
+            sent_again=self._writer.sent_again,
         )
 
 

@@ -8,37 +8,38 @@ as many updates must have arrived. A server that says neither cannot be checked.
 
 from __future__ import annotations
 
+from patterns.clone.interest import Interest
 from patterns.clone.messages import Heartbeat, epoch_of
 
 
 class LossDetector:
-    """Watches one subscription from its beginning.
+    """Watches one subscription from its beginning, for every subtree of the client.
 
     Each method returns what is wrong, in two words, or an empty string.
     """
 
-    def __init__(self, subtree: bytes) -> None:
+    def __init__(self, interest: Interest) -> None:
         self.joined_at = 0  # the number in the first heartbeat: no snapshot can be older
-        self._subtree = subtree
+        self._interest = interest
         self._last: int | None = None  # the highest number that is known to be published
-        self._updates: int | None = None  # the server's count at its last heartbeat
-        self._received = 0  # updates since then
+        self._updates: dict[bytes, int] = {}  # the server's count at the subtree's last heartbeat
+        self._received = dict.fromkeys(interest.subtrees, 0)  # updates since then
 
-    def receive_update(self, sequence: int) -> str:
-        """An update inside the subtree. One that was published before is not counted again."""
+    def receive_update(self, key: bytes, sequence: int) -> str:
+        """An update of a key of ours. One that was published before is not counted again."""
         last = self._last
         if last is not None and sequence <= last:
             return ""
-        self._received += 1
+        self._received[self._interest.subtree_of(key)] += 1
         if last is None:
             return ""
         self._last = sequence
         if epoch_of(sequence) != epoch_of(last):
             return "new epoch"
-        return "lost updates" if not self._subtree and sequence != last + 1 else ""
+        return "lost updates" if self._interest.everything and sequence != last + 1 else ""
 
     def receive_heartbeat(self, beat: Heartbeat) -> str:
-        """A HUGZ, or the heartbeat of the subtree."""
+        """A HUGZ, or the heartbeat of one of our subtrees."""
         if beat.subtree:
             return self._receive_count(beat)
         if beat.sequence is None:
@@ -50,13 +51,14 @@ class LossDetector:
             return "server restarted"
         if epoch_of(beat.sequence) != epoch_of(self._last):
             return "new epoch"
-        lost = not self._subtree and beat.sequence > self._last
+        lost = self._interest.everything and beat.sequence > self._last
         self._last = beat.sequence
         return "lost updates" if lost else ""
 
     def _receive_count(self, beat: Heartbeat) -> str:
         if beat.updates is None:
             return ""
-        expected = None if self._updates is None else self._updates + self._received
-        self._updates, self._received = beat.updates, 0
+        before = self._updates.get(beat.subtree)
+        expected = None if before is None else before + self._received[beat.subtree]
+        self._updates[beat.subtree], self._received[beat.subtree] = beat.updates, 0
         return "lost updates" if expected not in (None, beat.updates) else ""

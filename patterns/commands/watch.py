@@ -54,7 +54,7 @@ def watch(subtree: str, count: int | None, servers: tuple[str, ...], timeout: fl
 async def _print_events(client: CloneClient, count: int | None, timeout: float) -> None:
     await client.wait_live(timeout)
     printed = 0
-    async for event in client.watch(client.protocol.subtree):
+    async for event in client.watch():
         line = _line(event)
         if isinstance(event, Stale):
             click.echo(f"stale: {event.reason}", err=True)

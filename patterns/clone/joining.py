@@ -1,0 +1,115 @@
+"""What a client collects aside while it joins: a snapshot of each subtree, and what comes since.
+
+The snapshots may be of different instants, each with a number of its own. What was published
+after one of them waits in the queue, so the map is consistent as soon as the subscription has
+reached the highest of these numbers: then every subtree has all that was published until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from patterns.clone.interest import Interest
+from patterns.clone.messages import Frames, SnapshotEnd, epoch_of, sequence_of
+from patterns.clone.store import KeyValueStore
+
+
+@dataclass(slots=True)
+class _Part:
+    subtree: bytes
+    entries: int = 0
+    sequence: int | None = None  # None: it is not complete
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An update that waits for the snapshot; its deadline is None if it stays."""
+
+    frames: Frames
+    sequence: int
+    expires_at: float | None
+
+
+class Collection:
+    """One attempt to join: `requests` are the numbers of its requests and their subtrees.
+
+    At most `max_queued` updates wait.
+    """
+
+    def __init__(
+        self,
+        interest: Interest,
+        requests: Mapping[int, bytes],
+        make_store: Callable[[], KeyValueStore],
+        max_queued: int,
+    ) -> None:
+        self.store = make_store()
+        self._interest = interest
+        self._max_queued = max_queued
+        self._parts = {number: _Part(subtree) for number, subtree in requests.items()}
+        self._missing = len(requests)
+        self._queue: list[Published] = []
+        self._reached = 0.0  # the subscription has everything up to this number
+
+    def expects(self, request: int) -> bool:
+        """True if the answer to this request is still under way."""
+        part = self._parts.get(request)
+        return part is not None and part.sequence is None
+
+    def add_entry(self, frames: Frames, request: int, expires_at: float | None) -> None:
+        """One entry of a snapshot. Raises StoreFull."""
+        part = self._parts[request]
+        part.entries += 1
+        if frames[0].startswith(part.subtree):
+            self.store.apply(frames, sequence_of(frames), expires_at)
+
+    def finish(self, end: SnapshotEnd, request: int) -> str:
+        """The end of a snapshot; returns what is wrong with it, in two words, or nothing."""
+        part = self._parts[request]
+        if end.entries is not None and end.entries != part.entries:
+            return "incomplete snapshot"
+        if any(epoch_of(each) != epoch_of(end.sequence) for each in self._sequences()):
+            return "new epoch"
+        part.sequence = end.sequence
+        self._missing -= 1
+        return ""
+
+    def add_update(self, update: Published) -> bool:
+        """Queue what was published; False if there is no room."""
+        if len(self._queue) >= self._max_queued:
+            return False
+        self._queue.append(update)
+        self._reached = max(self._reached, update.sequence)
+        return True
+
+    def receive_heartbeat(self, sequence: int | None) -> None:
+        """Everything up to this number has arrived; a server that tells none is believed."""
+        self._reached = max(self._reached, float("inf") if sequence is None else sequence)
+
+    def _sequences(self) -> list[int]:
+        return [part.sequence for part in self._parts.values() if part.sequence is not None]
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest snapshot."""
+        return min(self._sequences())
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest snapshot."""
+        return max(self._sequences())
+
+    @property
+    def consistent(self) -> bool:
+        """True if all snapshots are there and, with the queue, show the same instant."""
+        if self._missing:
+            return False
+        return self.oldest == self.newest or self._reached >= self.newest
+
+    def take_updates(self) -> Iterator[tuple[Published, bool]]:
+        """What waited, in order, and for each whether the snapshot of its subtree lacks it."""
+        known = {part.subtree: part.sequence or 0 for part in self._parts.values()}
+        for update in self._queue:
+            subtree = self._interest.subtree_of(update.frames[0])
+            yield update, update.sequence > known[subtree]
