@@ -18,6 +18,9 @@ SERVERS = {
     "clone": Lazy("patterns.commands.serve_clone:serve_clone", "Hold a map that clients share."),
     "black-box": Lazy("patterns.commands.serve_black_box:black_box", "Spread a feed over workers."),
 }
+CHECKS = {
+    "chp": Lazy("patterns.commands.check_chp:check_chp", "A Clone server, by RFC 12 (CHP)."),
+}
 COMMANDS = {
     "serve": Lazy("patterns.commands.app:serve", "Run the server of a pattern."),
     "pub": Lazy("patterns.commands.pub:pub", "Publish a message, lines or files."),
@@ -31,6 +34,7 @@ COMMANDS = {
     "top": Lazy("patterns.commands.top:top", "Show rates, busy topics and subscriptions."),
     "record": Lazy("patterns.commands.record:record", "Record what passes into a file."),
     "replay": Lazy("patterns.commands.replay:replay", "Publish a recording again."),
+    "check": Lazy("patterns.commands.app:check", "Check a server of any make."),
     "demo": Lazy("patterns.commands.demo.command:demo", "Kill a server, compare every key."),
 }
 
@@ -115,3 +119,8 @@ def app(ctx: click.Context, verbose: bool, quiet: bool, log_format: str) -> None
 @click.group(cls=LazyGroup, table=SERVERS)
 def serve() -> None:
     """Run the server of a pattern until Ctrl-C or SIGTERM."""
+
+
+@click.group(cls=LazyGroup, table=CHECKS)
+def check() -> None:
+    """Check from outside whether a server, of any make, keeps its protocol."""
