@@ -31,6 +31,7 @@ from patterns.clone.client_protocol import (
     WriteAcknowledged,
     WriteFailed,
 )
+from patterns.clone.dialects import RFC12, Dialect
 from patterns.clone.messages import HUGZ, Frames, MalformedMessage
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.ports import collector_of, publisher_of
@@ -41,6 +42,8 @@ Text: TypeAlias = str | bytes
 
 _HWM = 100_000
 WATCH_LIMIT = 1_000_000
+# A server with heartbeats answers a subscription with one at once; another one is not waited for.
+_JOIN_AFTER = 0.5
 
 
 class WriteError(ReactorError):
@@ -56,6 +59,10 @@ class WriteError(ReactorError):
 
 class ClientClosed(ReactorError):
     """The client was stopped before this call, or while it was waiting."""
+
+
+class ReadOnly(ReactorError):
+    """The service takes no updates from its clients (model two)."""
 
 
 class WatcherTooSlow(ReactorError):
@@ -76,15 +83,18 @@ class CloneClient(HandlerSet):
     that was lost. It is not left again while it serves, whichever it is. At most `max_writes`
     writes wait for their acknowledgement; each is sent again every `retry` seconds and after a
     failover, and given up after `write_timeout`. Or register it on a Reactor of your own.
+    A `dialect` is that of another model than six; see `model2` to `model5`.
     """
 
     peer_errors = (MalformedMessage,)
+    dialect = RFC12
 
     def __init__(
         self,
         servers: str | Sequence[str],
         subtree: Text | Iterable[Text] = b"",
         *,
+        dialect: Dialect | None = None,
         server_ttl: float = 3.0,
         max_writes: int = 10_000,
         retry: float = 2.0,
@@ -96,12 +106,18 @@ class CloneClient(HandlerSet):
         self.servers = [servers] if isinstance(servers, str) else list(servers)
         for server in self.servers:
             collector_of(server)  # a wrong endpoint is told here, not at the first failover
+        self.dialect = dialect or self.dialect
+        if subtree and not self.dialect.subtrees:
+            raise ValueError("this model has no subtrees")
+        self._form = self.dialect.form.client()
         self.protocol = ClientProtocol(
             len(self.servers),
             [_bytes(each) for each in ([subtree] if isinstance(subtree, Text) else subtree)],
             jitter=jitter,
             server_ttl=server_ttl,
-            vote_after=server_ttl / 6,
+            join_after=None if self.dialect.heartbeats else _JOIN_AFTER,
+            # A server that knows of no votes may stumble over one.
+            vote_after=server_ttl / 6 if self.dialect.heartbeats else float("inf"),
             vote_interval=server_ttl / 3,
             outbox=Outbox(max_writes=max_writes, retry=retry, timeout=write_timeout),
         )
@@ -148,25 +164,39 @@ class CloneClient(HandlerSet):
         self._live.clear()
         self._alarm = Alarm(self.reactor, self._tick, self._hook_failed)
         self._publishers = [
-            self.open_stream(
-                zmq.XPUB,
-                collector_of(server),
-                name=f"updates-{number}",
-                unmarked="connect",
-                # IMMEDIATE: nothing waits for a server that is gone. It would hear of it when it is
-                # back, as of news, and long after others have overwritten it. For the same reason
-                # there is no more room than for what can be unacknowledged.
-                options={zmq.XPUB_NODROP: 1, zmq.SNDHWM: self._max_writes, zmq.IMMEDIATE: 1},
-            )
-            for number, server in enumerate(self.servers)
+            self._open_publisher(socket_type, number)
+            for socket_type in [self.dialect.updates]
+            if socket_type is not None
+            for number in range(len(self.servers))
         ]
+        if self.dialect.updates == zmq.PUSH:
+            return [StreamHandler(stream) for stream in self._publishers]
         return [
             _UpdatePublisher(stream, self, number) for number, stream in enumerate(self._publishers)
         ]
 
+    def _open_publisher(self, socket_type: int, number: int) -> Stream:
+        # IMMEDIATE: nothing waits for a server that is gone. It would hear of it when it is
+        # back, as of news, and long after others have overwritten it. For the same reason
+        # there is no more room than for what can be unacknowledged.
+        options = {zmq.SNDHWM: self._max_writes, zmq.IMMEDIATE: 1}
+        if socket_type == zmq.XPUB:
+            options[zmq.XPUB_NODROP] = 1
+        return self.open_stream(
+            socket_type,
+            collector_of(self.servers[number]),
+            name=f"updates-{number}",
+            unmarked="connect",
+            options=options,
+        )
+
     def on_start(self) -> None:
         """Join the first server."""
         self.carry_out(self.protocol.start(self.reactor.now()))
+        if self.dialect.updates == zmq.PUSH:
+            # A PUSH hears of no subscription, and loses nothing by being early.
+            for server in range(len(self.servers)):
+                self.receive_writable(server, True)
 
     def on_stop(self) -> None:
         """Fail the writes that are not acknowledged, and end every watch."""
@@ -259,7 +289,9 @@ class CloneClient(HandlerSet):
         it. The awaitable raises WriteError if that does not happen. Raises ValueError for a key, a
         ttl or a value that no server takes, OutboxFull, and ClientClosed.
         """
-        self._check_running()
+        self._check_writing()
+        if ttl is not None and not self.dialect.form.full:
+            raise ValueError("this model has no ephemeral values")
         name = self._make_uuid()
         now = self.reactor.now()
         effects = self.protocol.set(_bytes(key), _bytes(value), uuid=name, now=now, ttl=ttl)
@@ -267,7 +299,7 @@ class CloneClient(HandlerSet):
 
     def delete(self, key: Text) -> asyncio.Future[int]:
         """Delete a key; as `set` in everything else."""
-        self._check_running()
+        self._check_writing()
         name = self._make_uuid()
         effects = self.protocol.delete(_bytes(key), uuid=name, now=self.reactor.now())
         return self._write(name, effects)
@@ -278,6 +310,11 @@ class CloneClient(HandlerSet):
         self._writes[name] = future
         self.carry_out(effects)
         return future
+
+    def _check_writing(self) -> None:
+        self._check_running()
+        if self.dialect.updates is None:
+            raise ReadOnly(f"{self.name}: this model takes no updates from clients")
 
     def _check_running(self) -> None:
         if self._ended:
@@ -352,18 +389,24 @@ class CloneClient(HandlerSet):
         )
         stream.on_error = self._hook_failed
         stream.on_message(
-            lambda frames: self.carry_out(
-                self.protocol.receive_published(frames, subscription, self.reactor.now())
+            self._form.published(
+                lambda frames: self.carry_out(
+                    self.protocol.receive_published(frames, subscription, self.reactor.now())
+                )
             )
         )
         stream.open([publisher_of(self.servers[server])], unmarked="connect")
 
     def _request_snapshot(self, server: int, frames: Frames, request: int) -> None:
+        if not self.dialect.subtrees:
+            frames = frames[:1]
         stream = self._ask(server, frames, "snapshot")
         self._snapshots.append(stream)
         stream.on_message(
-            lambda frames: self.carry_out(
-                self.protocol.receive_snapshot(frames, request, self.reactor.now())
+            self._form.snapshot(
+                lambda frames: self.carry_out(
+                    self.protocol.receive_snapshot(frames, request, self.reactor.now())
+                )
             )
         )
 
@@ -387,6 +430,7 @@ class CloneClient(HandlerSet):
 
     def _send_update(self, server: int | None, frames: Frames) -> None:
         targets = self._publishers if server is None else [self._publishers[server]]
+        frames = self._form.encode_update(frames)
         for publisher in targets:
             publisher.try_send(*frames)  # the outbox sends again what finds no room
 
@@ -474,6 +518,7 @@ __all__ = [
     "Live",
     "OutboxFull",
     "Put",
+    "ReadOnly",
     "Stale",
     "WatcherTooSlow",
     "WriteError",

@@ -31,7 +31,7 @@ from patterns.clone.client_effects import (
 )
 from patterns.clone.interest import Interest
 from patterns.clone.joining import Collection, Published
-from patterns.clone.losses import LossDetector
+from patterns.clone.losses import LossDetector, NumberWatch
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
@@ -90,7 +90,10 @@ class ClientProtocol:
     """One client of a Clone service with one or more servers, numbered in order of preference.
 
     `subtree` is one or several; those inside another add nothing. `jitter` gives a number in 0..1
-    at each call and spreads the clients' attempts.
+    at each call and spreads the clients' attempts. With `join_after`, the service may be one
+    without heartbeats: after so many seconds, or when an update has proved the subscription, the
+    client asks for a snapshot all the same, and it takes no silence for death until it has heard a
+    first heartbeat.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class ClientProtocol:
         *,
         jitter: Callable[[], float],
         server_ttl: float = 3.0,
+        join_after: float | None = None,
         vote_after: float = 0.5,
         vote_interval: float = 1.0,
         pause: float = 0.25,
@@ -114,6 +118,7 @@ class ClientProtocol:
         self.state = ClientState.STALE
         self.interest = Interest([subtree] if isinstance(subtree, bytes) else subtree)
         self.server_ttl = server_ttl
+        self.join_after = join_after
         self.vote_after = vote_after
         self.vote_interval = vote_interval
         self.pause = pause
@@ -127,7 +132,8 @@ class ClientProtocol:
         outbox = outbox if outbox is not None else Outbox()
         self._writer = Writer(self.interest, outbox, max_body)
         self._round = list(range(servers))  # the one that is tried, then those to try after it
-        self._losses = LossDetector(self.interest)
+        self._beats = join_after is None  # the server is known to send heartbeats
+        self._losses: LossDetector | NumberWatch = LossDetector(self.interest)
         self._subscription = 0
         self._requests = 0
         self._collection: Collection | None = None
@@ -136,6 +142,7 @@ class ClientProtocol:
         self._current_at = float("-inf")
         self._grace_until = float("-inf")
         self._sync_expires_at = float("inf")
+        self._join_at = float("inf")
         self._vote_at = float("inf")
         self._resume_at = float("inf")
         self._live_since: float | None = None
@@ -235,6 +242,12 @@ class ClientProtocol:
 
     def _receive_heartbeat(self, frames: Sequence[bytes], now: float) -> list[Effect]:
         beat = decode_heartbeat(frames)
+        if not self._beats and frames[0] == HUGZ:
+            self._beats = True
+            if self.live:  # the subscription came later than was hoped for: again, with proof
+                return self._resync("heartbeats have begun", now)
+            self._losses = LossDetector(self.interest)
+            self.state = ClientState.CONNECTING
         ours = not beat.subtree or beat.subtree in self.interest.subtrees
         lost = self._losses.receive_heartbeat(beat) if ours else ""
         if lost and self.state is not ClientState.CONNECTING:
@@ -258,7 +271,8 @@ class ClientProtocol:
             return self._resync(lost, now)
         self._heard_at = now
         if self.state is ClientState.CONNECTING:
-            return []  # the snapshot will contain it
+            # The snapshot will contain it; and it proves this subscription.
+            return [] if self._beats else self._request_snapshots(now)
         if self._collection is None:
             return self._follow(update, now)
         if not self._collection.add_update(update):
@@ -290,10 +304,12 @@ class ClientProtocol:
     def _request_snapshots(self, now: float) -> list[Effect]:
         """Ask for each subtree, all at once: a server that answers at once answers them alike."""
         self.state = ClientState.SYNCING
-        self._vote_at = float("inf")
+        self._join_at = self._vote_at = float("inf")
         first, self._requests = self._requests + 1, self._requests + len(self.interest.subtrees)
         requests = dict(enumerate(self.interest.subtrees, first))
         self._collection = Collection(self.interest, requests, self._make_store, self.max_queued)
+        if not self._beats:
+            self._collection.receive_heartbeat(None)
         self._sync_expires_at = now + self.server_ttl
         return [
             RequestSnapshot(self.server, snapshot_request(subtree), number)
@@ -329,7 +345,7 @@ class ClientProtocol:
         elif end.sequence < self._losses.joined_at:
             problem = "older snapshot"
         else:
-            problem = collection.finish(end, request)
+            problem = collection.finish(end, request) or self._losses.receive_snapshot(end.sequence)
         if problem:
             self._snapshots_failed += 1
             return self._fail(problem, now)
@@ -371,7 +387,9 @@ class ClientProtocol:
         """The instant at which `tick` wants to be called at the latest."""
         latest = (self._observed_at or 0.0) + self.server_ttl / 4
         expiry = None if self.live else self.store.next_expiry
-        return min(latest, self._vote_at, self._resume_at, latest if expiry is None else expiry)
+        if expiry is not None:
+            latest = min(latest, expiry)
+        return min(latest, self._join_at, self._vote_at, self._resume_at)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due: give up a silent server, vote, try again, send again, time out."""
@@ -382,6 +400,8 @@ class ClientProtocol:
         match self.state:
             case ClientState.STALE:
                 return effects + (self._connect(now) if now >= self._resume_at else [])
+            case ClientState.CONNECTING if now >= self._join_at:
+                return effects + self._request_snapshots(now)
             case ClientState.CONNECTING if not self._silent(now) and now >= self._vote_at:
                 self._vote_at = now + self.vote_interval
                 return [*effects, Vote(self.server, snapshot_request(HUGZ))]
@@ -393,7 +413,7 @@ class ClientProtocol:
         return effects
 
     def _silent(self, now: float) -> bool:
-        return now >= max(self._heard_at + self.server_ttl, self._grace_until)
+        return self._beats and now >= max(self._heard_at + self.server_ttl, self._grace_until)
 
     def _expire(self, now: float) -> list[Effect]:
         """Without a server that would say so, a value goes when its own time is over.
@@ -422,8 +442,10 @@ class ClientProtocol:
     def _connect(self, now: float) -> list[Effect]:
         self.state = ClientState.CONNECTING
         self._subscription += 1
-        self._losses = LossDetector(self.interest)
+        self._losses = (LossDetector if self._beats else NumberWatch)(self.interest)
         self._heard_at = now
+        if not self._beats and self.join_after is not None:
+            self._join_at = now + self.join_after
         self._vote_at = now + self.vote_after
         self._resume_at = float("inf")
         return [Connect(self.server, self._subscription)]
@@ -441,6 +463,7 @@ class ClientProtocol:
         every change costs all clients a snapshot, and of a pair only one serves at a time.
         """
         effects = self._leave(reason)
+        self._beats = self.join_after is None
         lost = self._round.pop(0)
         if self._live_since is not None:
             self._round.sort()
@@ -456,7 +479,7 @@ class ClientProtocol:
             effects.append(Disconnect(self.server))
         self.state = ClientState.STALE
         self._collection = None
-        self._vote_at = float("inf")
+        self._join_at = self._vote_at = float("inf")
         return effects
 
     def _pause(self, now: float) -> list[Effect]:

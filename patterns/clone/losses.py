@@ -38,6 +38,10 @@ class LossDetector:
             return "new epoch"
         return "lost updates" if self._interest.everything and sequence != last + 1 else ""
 
+    def receive_snapshot(self, sequence: int) -> str:
+        """The number of a snapshot: the first heartbeat has proved that nothing lies between."""
+        return ""
+
     def receive_heartbeat(self, beat: Heartbeat) -> str:
         """A HUGZ, or the heartbeat of one of our subtrees."""
         if beat.subtree:
@@ -62,3 +66,43 @@ class LossDetector:
         expected = None if before is None else before + self._received[beat.subtree]
         self._updates[beat.subtree], self._received[beat.subtree] = beat.updates, 0
         return "lost updates" if expected not in (None, beat.updates) else ""
+
+
+class NumberWatch:
+    """The same for a server that sends no heartbeats, as the Guide's before model six.
+
+    The numbers are all there is to go by: nothing lost at the end is noticed before the next
+    update, nor anything in a part of the tree but that the numbers go back.
+    """
+
+    joined_at = 0
+
+    def __init__(self, interest: Interest) -> None:
+        self._everything = interest.everything
+        self._first: int | None = None  # the number of the first update of this subscription
+        self._newest = 0
+        self._snapshot: int | None = None
+
+    def receive_update(self, key: bytes, sequence: int) -> str:
+        """An update of a key of ours."""
+        newest, self._newest = self._newest, sequence
+        if self._first is None:
+            self._first = sequence
+            return self._check_seam()
+        if sequence <= newest:
+            return "server restarted"
+        return "lost updates" if self._everything and sequence != newest + 1 else ""
+
+    def receive_snapshot(self, sequence: int) -> str:
+        """The number of a snapshot: the subscription must go on where it ends, or before."""
+        self._snapshot = sequence
+        return self._check_seam()
+
+    def receive_heartbeat(self, beat: Heartbeat) -> str:
+        """The heartbeat of a subtree, which is worth nothing without those of the server."""
+        return ""
+
+    def _check_seam(self) -> str:
+        if not self._everything or self._first is None or self._snapshot is None:
+            return ""
+        return "lost updates" if self._first > self._snapshot + 1 else ""

@@ -7,10 +7,12 @@ when it took nothing for a while. The loop is never held up, whatever the size.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import zmq
 
+from patterns.clone.messages import Frames
 from patterns.clone.server_effects import SendSnapshot
 from reactor import Handler, Stream
 
@@ -33,18 +35,22 @@ class _Transfer:
     def done(self) -> bool:
         return self.position > len(self.snapshot.entries)
 
-    def next_frames(self) -> tuple[bytes, ...]:
+    def next_frames(self, encode: Callable[[Frames], Frames] | None) -> Frames:
         """The entry whose turn it is, or the end of the snapshot after the last."""
         entries = self.snapshot.entries
         body = entries[self.position] if self.position < len(entries) else self.snapshot.end
-        return (self.snapshot.identity, *body)
+        return (self.snapshot.identity, *(encode(body) if encode else body))
 
 
 class SnapshotSender(Handler):
-    """Holds the snapshots under way, one a client; beyond MAX_SNAPSHOTS they are refused."""
+    """Holds the snapshots under way, one a client; beyond MAX_SNAPSHOTS they are refused.
 
-    def __init__(self, router: Stream) -> None:
+    `encode` gives the frames of an entry, or of the end, as they travel; None: as they are.
+    """
+
+    def __init__(self, router: Stream, encode: Callable[[Frames], Frames] | None = None) -> None:
         self._router = router
+        self._encode = encode
         self._transfers: OrderedDict[bytes, _Transfer] = OrderedDict()  # in the order of turns
         self._scheduled = False
         self.sent = 0
@@ -108,7 +114,7 @@ class SnapshotSender(Handler):
         size = 0
         try:
             while not transfer.done and transfer.position < begun + CHUNK and size < CHUNK_BYTES:
-                frames = transfer.next_frames()
+                frames = transfer.next_frames(self._encode)
                 if not self._router.try_send(*frames):
                     break
                 transfer.position += 1

@@ -1,0 +1,82 @@
+"""The interfaces of a Clone server, each a handler: snapshot, publisher, collector.
+
+A model is a list of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from patterns.clone.forms import FULL, Form
+from patterns.clone.messages import MalformedMessage, decode_snapshot_request
+from reactor import Stream, StreamHandler
+
+
+class Service(Protocol):
+    """What stands behind the interfaces."""
+
+    def receive_update(self, frames: Sequence[bytes]) -> None:
+        """A client's update, in the full form."""
+        ...
+
+    def receive_snapshot_request(self, identity: bytes, subtree: bytes) -> None:
+        """A client asks for the entries of a subtree."""
+        ...
+
+    def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
+        """Somebody subscribes at the publisher, or nobody does any more."""
+        ...
+
+
+class SnapshotInterface(StreamHandler):
+    """Takes ICANHAZ? from clients: [identity, ICANHAZ?], with `subtrees` also the subtree.
+
+    Without them every request is for everything, as at the Guide's models 2 and 3.
+    """
+
+    peer_errors = (MalformedMessage,)
+
+    def __init__(self, stream: Stream, service: Service, *, subtrees: bool = False) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._service = service
+        self._subtrees = subtrees
+
+    def on_message(self, frames: list[bytes]) -> None:
+        """Have the request answered."""
+        identity, *request = frames
+        subtree = decode_snapshot_request(request)
+        self._service.receive_snapshot_request(identity, subtree if self._subtrees else b"")
+
+
+class PublisherInterface(StreamHandler):
+    """Hears who subscribes to what: one frame, 1 or 0 and the topic."""
+
+    def __init__(self, stream: Stream, service: Service) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._service = service
+
+    def on_message(self, frames: list[bytes]) -> None:
+        """Tell the service."""
+        event = frames[0]
+        if len(frames) != 1 or event[:1] not in (b"\0", b"\1"):
+            self.refuse("neither a subscription nor its end")
+            return
+        self._service.receive_subscription(event[1:], event[:1] == b"\1")
+
+
+class CollectorInterface(StreamHandler):
+    """Takes KVSET from clients, in the form of the model."""
+
+    peer_errors = (MalformedMessage,)
+
+    def __init__(self, stream: Stream, service: Service, form: Form = FULL) -> None:
+        super().__init__(stream)
+        self.name = stream.name
+        self._receive = form.updates(service.receive_update)
+
+    def on_message(self, frames: list[bytes]) -> None:
+        """Have the update applied and published."""
+        self._receive(frames)
