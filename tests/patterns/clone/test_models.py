@@ -21,9 +21,17 @@ ZERO = bytes(8)
 WITH_SNAPSHOT = [model2, model3, model4, model5]
 WITH_COLLECTOR = [model3, model4, model5]
 
-by_name = {"ids": lambda model: model.__name__.rpartition(".")[2]}
-with_snapshot = pytest.mark.parametrize("model", WITH_SNAPSHOT, **by_name)
-with_collector = pytest.mark.parametrize("model", WITH_COLLECTOR, **by_name)
+
+def name_of(model):
+    return model.__name__.rpartition(".")[2]
+
+
+def each(*models):
+    return pytest.mark.parametrize("model", models, ids=name_of)
+
+
+with_snapshot = each(*WITH_SNAPSHOT)
+with_collector = each(*WITH_COLLECTOR)
 
 
 def serve(service, model, name="server", **options):
@@ -109,7 +117,7 @@ def test_m_10_m_11_a_client_of_model_one_sees_holes_and_restarts(service):
 # Models two to five: the snapshot
 
 
-@pytest.mark.parametrize("model", [model2, model3], **by_name)
+@each(model2, model3)
 def test_m_3_a_snapshot_of_models_two_and_three_is_asked_for_in_one_frame(service, model):
     """M-3: all programs of a model speak the same form; entries and their end have three frames."""
     server = serve(service, model)
@@ -120,7 +128,7 @@ def test_m_3_a_snapshot_of_models_two_and_three_is_asked_for_in_one_frame(servic
     assert dealer.arrived == [[b"key", number, b"body"], [b"KTHXBAI", number, b""]]
 
 
-@pytest.mark.parametrize("model", [model4, model5], **by_name)
+@each(model4, model5)
 def test_a_snapshot_of_models_four_and_five_is_of_a_subtree(service, model):
     server = serve(service, model)
     first = encode_sequence(server.set(b"/a/1", b"one"))
@@ -134,7 +142,7 @@ def test_a_snapshot_of_models_four_and_five_is_of_a_subtree(service, model):
     assert len(entry) == len(end) == (5 if model is model5 else 3)
 
 
-@pytest.mark.parametrize("model", [model4, model5], **by_name)
+@each(model4, model5)
 @pytest.mark.parametrize("request_", [[b"ICANHAZ?"], [b"ICANHAZ?", b""]], ids=["none", "empty"])
 def test_m_4_m_5_who_names_no_subtree_gets_everything(service, model, request_):
     """M-4, M-5, R12-6: a client of model three asks a server of model five, and is served."""
@@ -178,13 +186,13 @@ def test_a_client_has_the_snapshot_and_then_what_comes(service, model):
     assert client.protocol.statistics().losses == 0
 
 
-@pytest.mark.parametrize("model", [model2, model3], **by_name)
+@each(model2, model3)
 def test_models_two_and_three_have_no_subtrees(model):
     with pytest.raises(ValueError, match="no subtrees"):
         model.Client("tcp://127.0.0.1:5556", b"/a/")
 
 
-@pytest.mark.parametrize("model", [model4, model5], **by_name)
+@each(model4, model5)
 def test_m_16_a_client_of_a_subtree_hears_of_nothing_else(service, model):
     """M-16: the Guide's in C subscribe to everything as well."""
     server = serve(service, model)
@@ -324,7 +332,7 @@ def test_m_18_r12_7_the_type_of_the_collector_is_a_choice(service, model, socket
     assert contents(server) == {b"key": b"body"}
 
 
-@pytest.mark.parametrize("model", WITH_COLLECTOR, **by_name)
+@with_collector
 def test_the_guides_default_is_a_pull(model):
     assert model.DIALECT.collector == zmq.PULL
     assert model6.DIALECT.collector == zmq.SUB
@@ -355,7 +363,7 @@ def test_an_ephemeral_value_goes_away_at_all_clients(service):
     assert contents(client) == contents(server) == {}
 
 
-@pytest.mark.parametrize("model", [model2, model3, model4], **by_name)
+@each(model2, model3, model4)
 def test_three_frames_have_no_room_for_a_ttl(service, model):
     server = serve(service, model)
     with pytest.raises(ValueError, match="no ephemeral values"):
@@ -407,7 +415,7 @@ class GuideServer:
         self.loop.run_pending()
 
 
-@pytest.fixture(params=WITH_SNAPSHOT, **by_name)
+@pytest.fixture(params=WITH_SNAPSHOT, ids=name_of)
 def guide(request, service):
     return GuideServer(service, request.param)
 
@@ -518,7 +526,7 @@ def test_m_3_model_three_in_five_frames(service):
     assert len(dealer.arrived[1]) == 5
 
 
-@pytest.mark.parametrize("model", [model2, model3, model4], **by_name)
+@each(model2, model3, model4)
 def test_kv_5_four_bytes_on_request(service, model):
     """KV-5: the sequences of the Guide's kvsimple in Python."""
     dialect = dataclasses.replace(model.DIALECT, form=SimpleForm(4))
