@@ -214,7 +214,9 @@ class CloneServer(HandlerSet):
             if not self.protocol.serving:
                 check_update(frames, max_body=self.protocol.max_body)  # junk is no vote
             self.star.request()
-        self.carry_out(self.protocol.receive_update(frames, self.reactor.now()))
+        publication = self.protocol.order_update(frames, self.reactor.now())
+        if publication is not None:
+            self._publisher.send(*publication)
         if frames[3]:
             self.arm()  # a ttl may be the next thing that is due
 

@@ -7,7 +7,6 @@ could form a cycle, so the garbage collector stops tracking it: a million entrie
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -81,22 +80,30 @@ class KeyValueStore:
             self._put(key, frames, previous)
         elif previous is not None:
             self._remove(key, previous)
-        self._set_deadline(key, expires_at if frames[4] else None)
+        if expires_at is not None or key in self._deadlines:
+            self._set_deadline(key, expires_at if frames[4] else None)
         self._whole = None
-        self.sequence = max(self.sequence, sequence)
+        if sequence > self.sequence:
+            self.sequence = sequence
         return previous
 
     def _put(self, key: bytes, frames: Frames, previous: Frames | None) -> None:
-        growth = _size(frames) - (_size(previous) if previous else 0)
-        full = previous is None and len(self._entries) >= self.max_keys
+        entries = self._entries
+        if previous is None:
+            growth = _size(frames)
+            full = len(entries) >= self.max_keys
+        else:  # what stays the same need not be counted: 150 ns less
+            growth = len(frames[4]) - len(previous[4])
+            growth += len(frames[3]) - len(previous[3]) + len(frames[2]) - len(previous[2])
+            full = False
         if full or (growth > 0 and self._bytes + growth > self.max_bytes):
             self._refused += 1
-            raise StoreFull(f"{len(self._entries)} keys, {self._bytes} bytes")
+            raise StoreFull(f"{len(entries)} keys, {self._bytes} bytes")
         if previous is None:
             self._unindexed.append(key)
         else:
-            del self._entries[key]  # so that the key moves to the end of the order
-        self._entries[key] = frames
+            del entries[key]  # so that the key moves to the end of the order
+        entries[key] = frames
         self._bytes += growth
 
     def _remove(self, key: bytes, previous: Frames) -> None:
@@ -224,39 +231,52 @@ def _size(frames: Frames) -> int:
 class DuplicateFilter:
     """Remembers the uuids of applied updates, so that an update sent twice is applied once.
 
-    At most `max_entries`, the oldest forgotten first, none longer than `max_age` seconds. An
-    update without a uuid (RFC 12 allows it) is never a duplicate.
+    At most `max_entries` and none longer than `max_age` seconds; the last half of the entries, and
+    those of the last half of the time, are remembered for sure. An update without a uuid (RFC 12
+    allows it) is never a duplicate.
     """
 
     def __init__(self, *, max_entries: int = 100_000, max_age: float = 600.0) -> None:
         self.max_entries = max_entries
         self.max_age = max_age
-        self._applied: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+        # Two halves, the older one forgotten as a whole: 120 ns an update, where an OrderedDict
+        # that forgets one by one takes 500.
+        self._newer: dict[bytes, int] = {}
+        self._older: dict[bytes, int] = {}
+        self._turn_at = float("-inf")
 
     def __len__(self) -> int:
-        return len(self._applied)
+        return len(self._newer) + len(self._older)
 
     def seen(self, uuid: bytes, now: float) -> int | None:
         """The sequence under which a uuid was applied, None if it was not (or is forgotten)."""
-        known = self._applied.get(uuid)
-        if known is None or known[1] <= now:
-            return None
-        return known[0]
+        if now >= self._turn_at:
+            self.expire(now)
+        known = self._newer.get(uuid)
+        return self._older.get(uuid) if known is None else known
 
     def remember(self, uuid: bytes, sequence: int, now: float) -> None:
         """Note that a uuid was applied as `sequence`; the oldest make room."""
         if not uuid:
             return
-        self._applied[uuid] = (sequence, now + self.max_age)
-        self._applied.move_to_end(uuid)
-        while len(self._applied) > self.max_entries:
-            self._applied.popitem(last=False)
+        if now >= self._turn_at:
+            self.expire(now)
+        elif len(self._newer) >= self.max_entries // 2:
+            self._turn(now)
+        self._newer[uuid] = sequence
+
+    def _turn(self, begins_at: float) -> None:
+        self._older, self._newer = self._newer, {}
+        self._turn_at = begins_at + self.max_age / 2
 
     def clear(self) -> None:
         """Forget everything."""
-        self._applied.clear()
+        self._newer, self._older = {}, {}
 
     def expire(self, now: float) -> None:
         """Forget what is too old."""
-        while self._applied and next(iter(self._applied.values()))[1] <= now:
-            self._applied.popitem(last=False)
+        if now >= self._turn_at + self.max_age / 2:
+            self.clear()
+            self._turn(now)
+        elif now >= self._turn_at:
+            self._turn(self._turn_at)

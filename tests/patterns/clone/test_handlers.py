@@ -342,18 +342,18 @@ def test_an_error_in_a_rule_is_reported_and_the_next_message_comes_all_the_same(
 ):
     server = service.server()
     writer = service.writer()
-    receive = server.protocol.receive_update
+    receive = server.protocol.order_update
 
     def fail_at_first(frames, now):
         monkeypatch.undo()
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(server.protocol, "receive_update", fail_at_first)
+    monkeypatch.setattr(server.protocol, "order_update", fail_at_first)
     with structlog.testing.capture_logs() as logs:
         writer.send(*update(b"first", b"1"))
         writer.send(*update(b"second", b"1"))
         service.loop.run_pending()
-    assert receive == server.protocol.receive_update
+    assert receive == server.protocol.order_update
     assert [entry["event"] for entry in logs] == ["hook failed"]
     assert contents(server) == {b"second": b"1"}
 

@@ -298,6 +298,20 @@ class TestDuplicateFilter:
             applied.remember(bytes([n]) * 16, n, 0.0)
         assert [applied.seen(bytes([n]) * 16, 0.0) for n in range(3)] == [None, 1, 2]
 
+    @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0.0, 4.0)), max_size=60))
+    def test_the_last_half_is_always_known_and_nothing_too_old_ever(self, arrivals):
+        applied = DuplicateFilter(max_entries=8, max_age=10.0)
+        now, history = 0.0, []
+        for n, pause in arrivals:
+            now += pause
+            applied.remember(bytes([n]) * 16, n, now)
+            history.append((n, now))
+            assert len(applied) <= 8
+            ages = {n: now - at for n, at in history}
+            known = {n for n in ages if applied.seen(bytes([n]) * 16, now) is not None}
+            assert known >= {n for n, at in history[-4:] if now - at < 5.0}
+            assert all(ages[n] < 10.0 for n in known)
+
     def test_one_that_is_remembered_again_is_young_again(self):
         applied = DuplicateFilter(max_entries=2)
         for n in (0, 1, 0, 2):
