@@ -23,10 +23,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from patterns.clone.client import CloneClient, WatcherTooSlow, WriteError
+    from patterns.clone.client import CloneClient
+    from patterns.clone.client_errors import ClientClosed, WatcherTooSlow, WriteError
     from patterns.clone.client_protocol import (
         ClientState,
+        ConditionsUnsupported,
         Deleted,
+        Entry,
         Expired,
         Live,
         OutboxFull,
@@ -37,10 +40,13 @@ if TYPE_CHECKING:
     from patterns.clone.messages import KVMessage, MalformedMessage
 
 __all__ = [
+    "ClientClosed",
     "ClientState",
     "CloneClient",
     "CloneServer",
+    "ConditionsUnsupported",
     "Deleted",
+    "Entry",
     "Expired",
     "KVMessage",
     "Live",
@@ -54,9 +60,12 @@ __all__ = [
 
 _HOMES = {
     "CloneClient": "patterns.clone.client",
-    "WatcherTooSlow": "patterns.clone.client",
-    "WriteError": "patterns.clone.client",
+    "ClientClosed": "patterns.clone.client_errors",
+    "WatcherTooSlow": "patterns.clone.client_errors",
+    "WriteError": "patterns.clone.client_errors",
     "ClientState": "patterns.clone.client_protocol",
+    "ConditionsUnsupported": "patterns.clone.client_protocol",
+    "Entry": "patterns.clone.client_protocol",
     "Deleted": "patterns.clone.client_protocol",
     "Expired": "patterns.clone.client_protocol",
     "Live": "patterns.clone.client_protocol",

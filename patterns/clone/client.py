@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TypeAlias
 
 import zmq
 
 from patterns.clone.alarm import Alarm
+from patterns.clone.client_errors import ClientClosed, ReadOnly, WatcherTooSlow, WriteError
 from patterns.clone.client_protocol import (
     ClientProtocol,
     ClientState,
     ClientStatistics,
+    ConditionsUnsupported,
     Connect,
     Deleted,
     Disconnect,
     Effect,
+    Entry,
     Expired,
     Live,
     Put,
@@ -31,42 +34,20 @@ from patterns.clone.client_protocol import (
     WriteAcknowledged,
     WriteFailed,
 )
+from patterns.clone.conditions import CONFLICT
 from patterns.clone.dialects import RFC12, Dialect
 from patterns.clone.messages import HUGZ, Frames, MalformedMessage
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.ports import collector_of, publisher_of
-from reactor import Handler, HandlerSet, Reactor, ReactorError, Stream, StreamHandler
+from patterns.clone.watching import Event, EventQueue, Watch, Watcher, concerns
+from reactor import Handler, HandlerSet, Reactor, Stream, StreamHandler
 
-Event: TypeAlias = Put | Deleted | Expired | Live | Stale
 Text: TypeAlias = str | bytes
 
 _HWM = 100_000
 WATCH_LIMIT = 1_000_000
 # A server with heartbeats answers a subscription with one at once; another one is not waited for.
 _JOIN_AFTER = 0.5
-
-
-class WriteError(ReactorError):
-    """A write was not acknowledged.
-
-    `reason` is `timeout` or `closed` (it may have been applied), or the server's for refusing it.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"write not done: {reason}")
-        self.reason = reason
-
-
-class ClientClosed(ReactorError):
-    """The client was stopped before this call, or while it was waiting."""
-
-
-class ReadOnly(ReactorError):
-    """The service takes no updates from its clients (model two)."""
-
-
-class WatcherTooSlow(ReactorError):
-    """Events came faster than a watcher took them, and its queue reached its limit."""
 
 
 class CloneClient(HandlerSet):
@@ -123,8 +104,9 @@ class CloneClient(HandlerSet):
         )
         self._make_uuid = make_uuid
         self._max_writes = max_writes
-        self._writes: dict[bytes, asyncio.Future[int]] = {}
-        self._watchers: list[_Watcher] = []
+        self._write_timeout = write_timeout
+        self._writes: dict[bytes, tuple[asyncio.Future[int], bytes]] = {}
+        self._watchers: tuple[Watcher, ...] = ()
         self._live = asyncio.Event()
         self._ended = False
         self._followed = self.servers[0]
@@ -201,7 +183,13 @@ class CloneClient(HandlerSet):
     def on_stop(self) -> None:
         """Fail the writes that are not acknowledged, and end every watch."""
         self._ended = True
+        unacknowledged = [future for future, _ in self._writes.values()]
         self.carry_out(self.protocol.close(self.reactor.now()))
+        if unacknowledged:
+            self.log.warning("stopped with writes unacknowledged", count=len(unacknowledged))
+        for future in unacknowledged:  # one line for all: asyncio need not tell of each, later
+            if not future.cancelled():
+                future.exception()
         self._alarm.cancel()
         self._live.set()  # whoever waits for that is told that it will never be
         for watcher in self._watchers:
@@ -248,6 +236,10 @@ class CloneClient(HandlerSet):
         """
         return self.protocol.get(_bytes(key))
 
+    def entry(self, key: Text) -> Entry:
+        """The value of `key` and its sequence number; None and 0 without one. Else as `get`."""
+        return self.protocol.entry(_bytes(key))
+
     def items(self, subtree: Text = b"") -> list[tuple[bytes, bytes]]:
         """Every key below `subtree` and its value as far as this client knows, sorted by key."""
         entries = self.protocol.store.snapshot(_bytes(subtree))
@@ -260,21 +252,45 @@ class CloneClient(HandlerSet):
         client does. Raises WatcherTooSlow when `limit` events wait, and ValueError for a subtree
         that has nothing in common with the client's.
         """
-        if not self.protocol.interest.overlaps(_bytes(subtree)):
-            raise ValueError(f"{subtree!r} is outside {self.protocol.interest}")
-        watcher = _Watcher(_bytes(subtree), limit)
-        for key, body in self.items(subtree):
-            watcher.add(Put(key, body, added=True))
-        if self.protocol.live:
-            watcher.add(Live(self.protocol.server))
-        if self._ended:
-            watcher.end()
-        self._watchers.append(watcher)
+        queue = EventQueue(self._watched(subtree), limit)
+        self._begin_watch(queue)
         try:
-            async for event in watcher.events():
+            async for event in queue.events():
                 yield event
         finally:
-            self._watchers.remove(watcher)
+            self._forget(queue)
+
+    def add_watch(self, callback: Callable[[Event], object], subtree: Text = b"") -> Watch:
+        """Call `callback(event)` with what `watch` yields, until the result's `cancel()`.
+
+        It is told what is there before this returns, and every change as soon as it is in the map.
+        What it raises goes to `on_error`. Raises ValueError as `watch` does, and TypeError for a
+        coroutine function: nobody would await it.
+        """
+        if iscoroutinefunction(callback):
+            raise TypeError(f"{callback} is a coroutine function: use `async for` with watch()")
+        watch = Watch(self._watched(subtree), callback, self._hook_failed, self._forget)
+        self._begin_watch(watch)
+        return watch
+
+    def _watched(self, subtree: Text) -> bytes:
+        if not self.protocol.interest.overlaps(_bytes(subtree)):
+            raise ValueError(f"{subtree!r} is outside {self.protocol.interest}")
+        return _bytes(subtree)
+
+    def _begin_watch(self, watcher: Watcher) -> None:
+        """Tell what is there; a change made by who is told comes behind that."""
+        there: list[Event] = [Put(*item, added=True) for item in self.items(watcher.subtree)]
+        if self.protocol.live:
+            there.append(Live(self.protocol.server))
+        self._watchers += (watcher,)
+        for event in there:
+            watcher.add(event)
+        if self._ended:
+            watcher.end()
+
+    def _forget(self, watcher: Watcher) -> None:
+        self._watchers = tuple(each for each in self._watchers if each is not watcher)
 
     def statistics_of_client(self) -> ClientStatistics:
         """A frozen snapshot of what this client has seen and done."""
@@ -282,32 +298,88 @@ class CloneClient(HandlerSet):
 
     # Writing
 
-    def set(self, key: Text, value: Text, ttl: float | None = None) -> asyncio.Future[int]:
+    def set(
+        self,
+        key: Text,
+        value: Text,
+        ttl: float | None = None,
+        *,
+        if_sequence: int | None = None,
+        timeout: float | None = None,
+    ) -> asyncio.Future[int]:
         """Write a value, for `ttl` seconds or for ever; await the result for its sequence.
 
-        The write is under way when this returns, and is sent again until the server has published
-        it. The awaitable raises WriteError if that does not happen. Raises ValueError for a key, a
-        ttl or a value that no server takes, OutboxFull, and ClientClosed.
+        With `if_sequence`, only if the key still has the entry of this number (see `entry`), or has
+        none for 0; or else the reason is `conflict`, and by then the map holds what is there. The
+        write is under way when this returns, and is sent again until the server has published it.
+        The awaitable raises WriteError if that does not happen, after `timeout` seconds or
+        `write_timeout`; where nobody awaits it, the loop's exception handler is told. Raises
+        ValueError for a key, a ttl or a value that no server takes, OutboxFull,
+        ConditionsUnsupported, and ClientClosed.
         """
         self._check_writing()
         if ttl is not None and not self.dialect.form.full:
             raise ValueError("this model has no ephemeral values")
-        name = self._make_uuid()
-        now = self.reactor.now()
-        effects = self.protocol.set(_bytes(key), _bytes(value), uuid=name, now=now, ttl=ttl)
-        return self._write(name, effects)
+        name, its_key = self._make_uuid(), _bytes(key)
+        effects = self.protocol.set(
+            its_key,
+            _bytes(value),
+            uuid=name,
+            now=self.reactor.now(),
+            ttl=ttl,
+            if_sequence=if_sequence,
+            timeout=timeout,
+        )
+        return self._write(name, its_key, effects)
 
-    def delete(self, key: Text) -> asyncio.Future[int]:
+    def create(
+        self, key: Text, value: Text, ttl: float | None = None, *, timeout: float | None = None
+    ) -> asyncio.Future[int]:
+        """Write a value if the key is not there; as `set` with `if_sequence=0`."""
+        return self.set(key, value, ttl, if_sequence=0, timeout=timeout)
+
+    def delete(
+        self, key: Text, *, if_sequence: int | None = None, timeout: float | None = None
+    ) -> asyncio.Future[int]:
         """Delete a key; as `set` in everything else."""
         self._check_writing()
-        name = self._make_uuid()
-        effects = self.protocol.delete(_bytes(key), uuid=name, now=self.reactor.now())
-        return self._write(name, effects)
+        name, its_key = self._make_uuid(), _bytes(key)
+        effects = self.protocol.delete(
+            its_key, uuid=name, now=self.reactor.now(), if_sequence=if_sequence, timeout=timeout
+        )
+        return self._write(name, its_key, effects)
 
-    def _write(self, name: bytes, effects: list[Effect]) -> asyncio.Future[int]:
+    async def update(
+        self,
+        key: Text,
+        change: Callable[[bytes | None], Text | None],
+        ttl: float | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> bytes | None:
+        """Set `key` to `change(its value)`, of which nothing is lost to others who do the same.
+
+        `change` is called with None for a key that is not there, and again when somebody else was
+        faster; None as its result deletes the key. Returns what it returned last. Raises what `set`
+        does, and TimeoutError when somebody else was always faster for `timeout` seconds.
+        """
+        async with asyncio.timeout(self._write_timeout if timeout is None else timeout):
+            while True:
+                value, sequence = self.entry(key)
+                changed = change(value)
+                try:
+                    if changed is None:
+                        await self.delete(key, if_sequence=sequence)
+                        return None
+                    await self.set(key, changed, ttl, if_sequence=sequence)
+                    return _bytes(changed)
+                except WriteError as error:
+                    if error.reason != CONFLICT:
+                        raise
+
+    def _write(self, name: bytes, key: bytes, effects: list[Effect]) -> asyncio.Future[int]:
         future: asyncio.Future[int] = self.reactor.loop.create_future()
-        future.add_done_callback(_retrieve)
-        self._writes[name] = future
+        self._writes[name] = (future, key)
         self.carry_out(effects)
         return future
 
@@ -344,11 +416,13 @@ class CloneClient(HandlerSet):
                 case SendUpdate(server, frames):
                     self._send_update(server, frames)
                 case WriteAcknowledged(name, sequence):
-                    if (future := self._waiting_for(name)) is not None:
+                    future, _ = self._writes.pop(name)
+                    if not future.done():  # it was cancelled, as by `asyncio.wait_for`
                         future.set_result(sequence)
                 case WriteFailed(name, reason):
-                    if (future := self._waiting_for(name)) is not None:
-                        future.set_exception(WriteError(reason))
+                    future, key = self._writes.pop(name)
+                    if not future.done():
+                        future.set_exception(WriteError(reason, key))
                 case _:
                     self._change(effect)
 
@@ -434,14 +508,10 @@ class CloneClient(HandlerSet):
         for publisher in targets:
             publisher.try_send(*frames)  # the outbox sends again what finds no room
 
-    def _waiting_for(self, name: bytes) -> asyncio.Future[int] | None:
-        """Who waits for this write; None if that was cancelled, as by `asyncio.wait_for`."""
-        future = self._writes.pop(name)
-        return None if future.done() else future
-
     def _tell(self, event: Event) -> None:
         for watcher in self._watchers:
-            watcher.add(event)
+            if concerns(event, watcher.subtree):
+                watcher.add(event)
 
 
 class _UpdatePublisher(StreamHandler):
@@ -457,41 +527,6 @@ class _UpdatePublisher(StreamHandler):
         self._client.receive_writable(self._server, frames[0][:1] == b"\1")
 
 
-class _Watcher:
-    """The events below one subtree that somebody has not taken yet, at most `limit`."""
-
-    def __init__(self, subtree: bytes, limit: int) -> None:
-        self._subtree = subtree
-        self._limit = limit
-        self._events: deque[Event] = deque()
-        self._wake = asyncio.Event()
-        self._ended = self._overflowed = False
-
-    def add(self, event: Event) -> None:
-        if isinstance(event, Put | Deleted | Expired) and not event.key.startswith(self._subtree):
-            return
-        if len(self._events) >= self._limit:
-            self._overflowed = True
-        else:
-            self._events.append(event)
-        self._wake.set()
-
-    def end(self) -> None:
-        self._ended = True
-        self._wake.set()
-
-    async def events(self) -> AsyncIterator[Event]:
-        while True:
-            while self._events:
-                yield self._events.popleft()
-            if self._overflowed:
-                raise WatcherTooSlow(f"more than {self._limit} events waited")
-            if self._ended:
-                return
-            self._wake.clear()
-            await self._wake.wait()
-
-
 def _bytes(text: Text) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
@@ -501,18 +536,14 @@ def _close(stream: Stream | None) -> None:
         stream.close()
 
 
-def _retrieve(future: asyncio.Future[int]) -> None:
-    """A write that nobody awaits may fail without asyncio complaining: it was not forgotten."""
-    if not future.cancelled():
-        future.exception()
-
-
 __all__ = [
     "ClientClosed",
     "ClientState",
     "ClientStatistics",
     "CloneClient",
+    "ConditionsUnsupported",
     "Deleted",
+    "Entry",
     "Event",
     "Expired",
     "Live",
@@ -520,6 +551,7 @@ __all__ = [
     "Put",
     "ReadOnly",
     "Stale",
+    "Watch",
     "WatcherTooSlow",
     "WriteError",
 ]

@@ -105,7 +105,11 @@ class WriteAcknowledged:
 
 @dataclass(frozen=True, slots=True)
 class WriteFailed:
-    """The update is given up: `timeout` (it may have been applied), `closed`, `full`."""
+    """The update is given up, and why.
+
+    `timeout`, `closed`: it may have been applied all the same. `unsupported`: the server knows no
+    conditions. `conflict`, `full` and others: the server has refused it.
+    """
 
     uuid: bytes
     reason: str

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from patterns.clone.client_effects import (
     Connect,
@@ -29,6 +30,7 @@ from patterns.clone.client_effects import (
     WriteAcknowledged,
     WriteFailed,
 )
+from patterns.clone.conditions import Condition
 from patterns.clone.interest import Interest
 from patterns.clone.joining import Collection, Published
 from patterns.clone.losses import LossDetector, NumberWatch
@@ -46,11 +48,12 @@ from patterns.clone.messages import (
     epoch_of,
     is_snapshot_end,
     parse_properties,
+    sequence_of,
     snapshot_request,
 )
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.store import KeyValueStore, StoreFull
-from patterns.clone.writer import Writer
+from patterns.clone.writer import ConditionsUnsupported, Writer
 
 
 class ClientState(enum.Enum):
@@ -64,6 +67,13 @@ class ClientState(enum.Enum):
     SYNCING = "syncing"
     LIVE = "live"
     STALE = "stale"
+
+
+class Entry(NamedTuple):
+    """What a client knows of a key: its value and sequence number, None and 0 without an entry."""
+
+    value: bytes | None
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,14 @@ class ClientProtocol:
             return None
         return entry[4]
 
+    def entry(self, key: bytes) -> Entry:
+        """The value of a key and its sequence number; as `get` in everything else."""
+        entry = self.store.get(key)
+        if entry is None:
+            self.interest.check(key)
+            return Entry(None, 0)
+        return Entry(entry[4], sequence_of(entry))
+
     def age(self, now: float) -> float:
         """How many seconds ago the map was known to be current; infinite if it never was.
 
@@ -192,19 +210,49 @@ class ClientProtocol:
     # --- writing
 
     def set(
-        self, key: bytes, body: bytes, *, uuid: bytes, now: float, ttl: float | None = None
+        self,
+        key: bytes,
+        body: bytes,
+        *,
+        uuid: bytes,
+        now: float,
+        ttl: float | None = None,
+        if_sequence: int | None = None,
+        timeout: float | None = None,
     ) -> list[Effect]:
         """Write a value, for `ttl` seconds or for ever.
 
-        Ends in WriteAcknowledged or WriteFailed for this uuid. The own map changes when the
-        server has published it. Raises ValueError for a key, a ttl or a body that no server would
-        take, and OutboxFull.
+        With `if_sequence`, only if the key's entry has that number, or is not there for 0. Ends in
+        WriteAcknowledged or WriteFailed for this uuid, the latter after `timeout` seconds (default:
+        the outbox's). The own map changes when the server has published it. Raises ValueError for
+        a key, a ttl or a body that no server would take, OutboxFull, and ConditionsUnsupported.
         """
-        return [*self._writer.set(key, body, uuid=uuid, now=now, ttl=ttl)]
+        if not body:
+            raise ValueError("an empty body deletes: use delete()")
+        condition = self._condition(key, if_sequence)
+        return [
+            *self._writer.write(key, body, uuid, now, ttl=ttl, condition=condition, timeout=timeout)
+        ]
 
-    def delete(self, key: bytes, *, uuid: bytes, now: float) -> list[Effect]:
+    def delete(
+        self,
+        key: bytes,
+        *,
+        uuid: bytes,
+        now: float,
+        if_sequence: int | None = None,
+        timeout: float | None = None,
+    ) -> list[Effect]:
         """Delete a key; as `set` in everything else."""
-        return [*self._writer.delete(key, uuid=uuid, now=now)]
+        condition = self._condition(key, if_sequence)
+        return [*self._writer.write(key, b"", uuid, now, condition=condition, timeout=timeout)]
+
+    def _condition(self, key: bytes, if_sequence: int | None) -> Condition | None:
+        if if_sequence is None:
+            return None
+        if if_sequence < 0:
+            raise ValueError(f"sequence {if_sequence} is negative")
+        return Condition.of(if_sequence, self.store.get(key))
 
     def receive_writable(self, server: int, now: float) -> list[Effect]:
         """A server's collector has subscribed to this client's updates: nothing is lost now."""
@@ -369,6 +417,7 @@ class ClientProtocol:
         self._snapshots += 1
         effects = _differences(old, self.store)
         effects += self._writer.receive_map(self.store, now)
+        effects += self._writer.receive_features(collection.features, now)
         for update, is_new in collection.take_updates():
             if is_new:
                 effects += self._follow(update, now)
@@ -537,10 +586,12 @@ __all__ = [
     "ClientProtocol",
     "ClientState",
     "ClientStatistics",
+    "ConditionsUnsupported",
     "Connect",
     "Deleted",
     "Disconnect",
     "Effect",
+    "Entry",
     "Expired",
     "Live",
     "MalformedMessage",

@@ -50,6 +50,7 @@ class Collection:
         self._parts = {number: _Part(subtree) for number, subtree in requests.items()}
         self._missing = len(requests)
         self._queue: list[Published] = []
+        self.features: frozenset[str] = frozenset()  # what the server can do beyond RFC 12
         self._reached = 0.0  # the subscription has everything up to this number
 
     def expects(self, request: int) -> bool:
@@ -72,6 +73,7 @@ class Collection:
         if any(epoch_of(each) != epoch_of(end.sequence) for each in self._sequences()):
             return "new epoch"
         part.sequence = end.sequence
+        self.features = end.features
         self._missing -= 1
         return ""
 

@@ -327,12 +327,16 @@ def snapshot_end(sequence: int, subtree: bytes = b"", properties: bytes = b"") -
 
 @dataclass(frozen=True, slots=True)
 class SnapshotEnd:
-    """A decoded KTHXBAI. `entries` is how many were sent, None if the server does not say."""
+    """A decoded KTHXBAI. `entries` is how many were sent, None if the server does not say.
+
+    `features` are the names of what the server can do beyond RFC 12.
+    """
 
     sequence: int
     subtree: bytes
     entries: int | None
     extended: bool
+    features: frozenset[str]
 
 
 def is_snapshot_end(frames: Sequence[bytes]) -> bool:
@@ -341,13 +345,16 @@ def is_snapshot_end(frames: Sequence[bytes]) -> bool:
 
 
 def decode_snapshot_end(frames: Sequence[bytes]) -> SnapshotEnd:
-    """A KTHXBAI; property `n` = entries sent, `chpx` = 1 from a server of this library."""
+    """A KTHXBAI; `n` = entries sent, `chpx` = 1 from a server of this library, `feat` = a,b,c."""
     sequence = check_message(frames)
     if frames[0] != KTHXBAI:
         raise MalformedMessage("not the end of a snapshot")
     properties = parse_properties(frames[3])
     entries = decode_number(properties, "n")
-    return SnapshotEnd(sequence, frames[4], entries, properties.get("chpx") == "1")
+    extended = properties.get("chpx") == "1"
+    names = properties.get("feat", "").split(",") if extended else []
+    features = frozenset(name for name in names if name)
+    return SnapshotEnd(sequence, frames[4], entries, extended, features)
 
 
 def heartbeat(properties: bytes = b"", subtree: bytes = b"") -> Frames:

@@ -3,10 +3,12 @@
 Of one key only one update is under way at a time, so that none sent again can overtake a newer
 one. While it is, newer updates of the key wait, and a newer one takes the place of the one that
 waits: what counts is the state. Who wrote the one replaced is answered together with the newer.
+An update with a condition neither replaces another nor is replaced: its answer is its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from patterns.clone.messages import Frames
@@ -20,6 +22,7 @@ class OutboxFull(Exception):
 class _Write:
     frames: Frames
     expires_at: float
+    conditional: bool
     sent_at: float | None = None  # None: it waits for an earlier update of its key
     replaced: list[tuple[bytes, float]] = field(default_factory=list)  # uuid, expires_at
 
@@ -28,7 +31,8 @@ class Outbox:
     """The updates that are not acknowledged, in the order they were made.
 
     At most `max_writes` (those replaced count, somebody waits for them) and `max_bytes`. Sent
-    again every `retry` seconds, given up after `timeout` seconds.
+    again every `retry` seconds, given up after `timeout` seconds. Those with a condition are not
+    sent before `conditions` is True, but have their turn among the others.
     """
 
     def __init__(
@@ -43,9 +47,10 @@ class Outbox:
         self.max_bytes = max_bytes
         self.retry = retry
         self.timeout = timeout
+        self.conditions = False
         self._writes: dict[bytes, _Write] = {}
         self._sent: dict[bytes, bytes] = {}  # key to the uuid of the update under way
-        self._waiting: dict[bytes, bytes] = {}  # key to the uuid of the one that waits
+        self._waiting: dict[bytes, list[bytes]] = {}  # key to the uuids of those that wait
         self._count = 0
         self._bytes = 0
         # Nothing is due before these instants, so that a tick need not look at every write.
@@ -54,7 +59,14 @@ class Outbox:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, frames: Frames, now: float) -> list[Frames]:
+    def add(
+        self,
+        frames: Frames,
+        now: float,
+        *,
+        conditional: bool = False,
+        timeout: float | None = None,
+    ) -> list[Frames]:
         """Take an update with a new uuid; return what is to be sent now. Raises OutboxFull."""
         key, uuid = frames[0], frames[2]
         if uuid in self._writes:
@@ -62,31 +74,48 @@ class Outbox:
         size = sum(map(len, frames))
         if self._count >= self.max_writes or self._bytes + size > self.max_bytes:
             raise OutboxFull(f"{self._count} updates of {self._bytes} bytes are waiting")
-        write = _Write(frames, now + self.timeout)
+        expires_at = now + (self.timeout if timeout is None else timeout)
+        write = _Write(frames, expires_at, conditional)
         self._expiry_at = min(self._expiry_at, write.expires_at)
-        older = self._waiting.get(key)
-        if older is not None:
-            replaced = self._writes.pop(older)
-            self._bytes -= sum(map(len, replaced.frames))
-            write.replaced = [*replaced.replaced, (older, replaced.expires_at)]
+        if not conditional:
+            self._replace_waiting(key, write)
         self._writes[uuid] = write
         self._count += 1
         self._bytes += size
         if key in self._sent:
-            self._waiting[key] = uuid
+            self._waiting.setdefault(key, []).append(uuid)
             return []
-        return [self._send(uuid, now)]
+        return self._send(uuid, now)
 
-    def _send(self, uuid: bytes, now: float) -> Frames:
+    def _replace_waiting(self, key: bytes, write: _Write) -> None:
+        waiting = self._waiting.get(key)
+        if waiting is None or self._writes[waiting[-1]].conditional:
+            return
+        uuid = waiting[-1]
+        older = self._remove(uuid)
+        self._count += 1  # somebody waits for it all the same
+        write.replaced = [*older.replaced, (uuid, older.expires_at)]
+
+    def _send(self, uuid: bytes, now: float) -> list[Frames]:
         write = self._writes[uuid]
         write.sent_at = now
         self._retry_at = min(self._retry_at, now + self.retry)
         self._sent[write.frames[0]] = uuid
-        return write.frames
+        return [write.frames] if self._may_go(write) else []
+
+    def _may_go(self, write: _Write) -> bool:
+        return self.conditions or not write.conditional
 
     def under_way(self) -> list[Frames]:
         """The updates that were sent and not acknowledged, in order."""
-        return [write.frames for write in self._writes.values() if write.sent_at is not None]
+        return [write.frames for write in self._under_way()]
+
+    def _under_way(self) -> Iterator[_Write]:
+        return (
+            write
+            for write in self._writes.values()
+            if write.sent_at is not None and self._may_go(write)
+        )
 
     def is_under_way(self, uuid: bytes) -> bool:
         """True if this update was sent and is not acknowledged."""
@@ -108,15 +137,24 @@ class Outbox:
     def _remove(self, uuid: bytes) -> _Write:
         write = self._writes.pop(uuid)
         key = write.frames[0]
-        places = self._sent if write.sent_at is not None else self._waiting
-        del places[key]
+        if write.sent_at is not None:
+            del self._sent[key]
+        else:
+            self._waiting[key].remove(uuid)
+            if not self._waiting[key]:
+                del self._waiting[key]
         self._count -= 1
         self._bytes -= sum(map(len, write.frames))
         return write
 
     def _send_next(self, key: bytes, now: float) -> list[Frames]:
-        waiting = self._waiting.pop(key, None)
-        return [] if waiting is None else [self._send(waiting, now)]
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            return []
+        uuid = waiting.pop(0)
+        if not waiting:
+            del self._waiting[key]
+        return self._send(uuid, now)
 
     def send_again(self, now: float, *, at_once: bool = False) -> list[Frames]:
         """The updates under way whose retry is due, or all of them; in order."""
@@ -124,9 +162,8 @@ class Outbox:
             return []
         due = []
         self._retry_at = float("inf")
-        for write in self._writes.values():
-            if write.sent_at is None:
-                continue
+        for write in self._under_way():
+            assert write.sent_at is not None
             if at_once or now >= write.sent_at + self.retry:
                 write.sent_at = now
                 due.append(write.frames)
@@ -142,7 +179,7 @@ class Outbox:
             return [], []
         failed: list[bytes] = []
         following: list[Frames] = []
-        self._expiry_at = now + self.timeout
+        self._expiry_at = float("inf")
         for uuid, write in list(self._writes.items()):
             late = [each for each, expires_at in write.replaced if expires_at <= now]
             if late:
@@ -150,14 +187,30 @@ class Outbox:
                 self._count -= len(late)
                 failed += late
             if write.expires_at <= now:
-                self._remove(uuid)
-                failed.append(uuid)
-                if write.sent_at is not None:
-                    following += self._send_next(write.frames[0], now)
+                following += self._give_up(uuid, now)
+                # Those replaced by it are given up with it: there is nothing left to send.
+                failed += [*(each for each, _ in write.replaced), uuid]
                 continue
-            earliest = write.replaced[0][1] if write.replaced else write.expires_at
+            earliest = min([write.expires_at, *(each for _, each in write.replaced)])
             self._expiry_at = min(self._expiry_at, earliest)
-        return failed, following
+        return failed, self._still_here(following)
+
+    def _give_up(self, uuid: bytes, now: float) -> list[Frames]:
+        write = self._remove(uuid)
+        self._count -= len(write.replaced)
+        return [] if write.sent_at is None else self._send_next(write.frames[0], now)
+
+    def take_conditional(self, now: float) -> tuple[list[bytes], list[Frames]]:
+        """The uuids of the updates with a condition, which are given up, and what may be sent."""
+        uuids = [uuid for uuid, write in self._writes.items() if write.conditional]
+        following: list[Frames] = []
+        for uuid in reversed(uuids):  # what waits first: it would be sent in place of another
+            following += self._give_up(uuid, now)
+        return uuids, self._still_here(following)
+
+    def _still_here(self, messages: list[Frames]) -> list[Frames]:
+        """Without those that had their turn and were given up in the same go."""
+        return [frames for frames in messages if frames[2] in self._writes]
 
     def take_all(self) -> list[bytes]:
         """The uuids of everything, in order; the outbox is empty afterwards."""

@@ -94,6 +94,12 @@ class PendingList:
         for arrival in [n for n in arrivals if self._entries[n].heard_at <= published_at]:
             self._drop(arrival)
 
+    def clear_refused(self, uuid: bytes) -> None:
+        """The active has refused this uuid: its writer has been told, so it never applies."""
+        arrival = self._by_uuid.get(uuid)
+        if arrival is not None:
+            self._remove(arrival)
+
     def drop_heard_before(self, instant: float) -> None:
         """Drop what was last heard before an instant: it is not newer than the data of then."""
         for arrival in [n for n, entry in self._entries.items() if entry.heard_at < instant]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from patterns.binary_star.messages import Progress
+from patterns.clone.conditions import CONFLICT, FEATURE, decode_condition, without_condition
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
@@ -23,6 +24,7 @@ from patterns.clone.messages import (
     check_message,
     check_update,
     decode_heartbeat,
+    decode_refusal,
     decode_snapshot_end,
     encode_sequence,
     epoch_of,
@@ -52,6 +54,7 @@ from patterns.clone.subtrees import SubtreeCounts
 _COALESCE_SECONDS = 0.01
 # A snapshot that was refused or is not what it says is asked for again after this time.
 _SYNC_RETRY_SECONDS = 1.0
+_ABOUT_THE_SNAPSHOT = b"chpx=1\nfeat=" + FEATURE.encode() + b"\nn=%d\n"
 
 
 class ServerState(enum.Enum):
@@ -81,6 +84,7 @@ class ServerStatistics:
     duplicates: int
     expired: int
     refused: int
+    conflicts: int
     snapshots: int
     snapshots_refused: int
     replicated: int
@@ -139,7 +143,7 @@ class ServerProtocol:
         self._collected = 0
         self._queue: deque[Frames] = deque()
         self._updates = self._duplicate_count = self._expired = self._refused = 0
-        self._snapshots = self._snapshots_refused = 0
+        self._conflicts = self._snapshots = self._snapshots_refused = 0
         self._replicated = self._discarded = self._resyncs = 0
 
     @property
@@ -183,20 +187,32 @@ class ServerProtocol:
 
         The active gives it a number, stores and publishes it. An update without room is answered
         by a refusal; one whose uuid was applied before, by the same publication with its first
-        number: every client discards that, and its writer learns that it was applied. A server that
-        is not serving holds it. There is no effect object, which would be a tenth of the cost.
+        number: every client discards that, and its writer learns that it was applied. One that was
+        refused is refused again. A server that is not serving holds it. There is no effect object,
+        which would be a tenth of the cost.
         """
         ttl = check_update(frames, max_body=self.max_body)
+        condition = decode_condition(frames[3]) if frames[3] else None
         known = self._duplicates.seen(frames[2], now) if frames[2] else None
         if self.state is not ServerState.ACTIVE or self.suspended:
             self._hold(tuple(frames), known, now)
             return None
         if known is not None:
             self._duplicate_count += 1
-            return replace_sequence(frames, known)
+            return _same_answer(frames, known)
+        if condition is not None:
+            if not condition.holds(self.store.get(frames[0])):
+                self._conflicts += 1
+                return self._refuse(frames, CONFLICT, now)
+            frames = (*frames[:3], without_condition(frames[3]), frames[4])
         return self._accept(frames, ttl, now)
 
-    def _hold(self, frames: Frames, known: int | None, now: float) -> None:
+    def _refuse(self, frames: Sequence[bytes], reason: str, now: float) -> Frames:
+        # Its writer may believe it: a copy of the update that comes later must not be applied.
+        self._duplicates.remember(frames[2], reason, now)
+        return refusal(frames, reason)
+
+    def _hold(self, frames: Frames, known: int | str | None, now: float) -> None:
         if known is None:
             self._pending.add(frames, now)
         else:
@@ -213,7 +229,7 @@ class ServerProtocol:
             store.apply(numbered, sequence, None if ttl is None else now + ttl)
         except StoreFull:
             self._refused += 1
-            return refusal(frames, "full")
+            return self._refuse(frames, "full", now)
         self._updates += 1
         self._writes += 1
         self._duplicates.remember(uuid, sequence, now)
@@ -227,7 +243,7 @@ class ServerProtocol:
             return []
         self._snapshots += 1
         entries = self.store.snapshot(subtree, now)
-        end = snapshot_end(self.sequence, subtree, b"chpx=1\nn=%d\n" % len(entries))
+        end = snapshot_end(self.sequence, subtree, _ABOUT_THE_SNAPSHOT % len(entries))
         return [SendSnapshot(identity, subtree, self.sequence, entries, end)]
 
     def receive_subscription(self, topic: bytes, subscribed: bool, now: float) -> list[Effect]:
@@ -361,7 +377,8 @@ class ServerProtocol:
         if frames[0] == HUGZ:
             return self._hear_heartbeat(frames, now)
         if not sequence:
-            return []  # the heartbeat of a subtree, or a refusal: neither changes the state
+            self._hear_refusal(frames, now)
+            return []  # that, or the heartbeat of a subtree: neither changes the state
         ttl = check_update(frames, max_body=self.max_body)
         if self.state is ServerState.SYNCING:
             return self._queue_publication(tuple(frames), now)
@@ -372,6 +389,13 @@ class ServerProtocol:
         if self.state is ServerState.PASSIVE and last is not None and last > self.sequence:
             return self._resync(now)
         return []
+
+    def _hear_refusal(self, frames: Sequence[bytes], now: float) -> None:
+        """What the active has refused is never applied here either, whenever its copy arrives."""
+        reason = decode_refusal(frames)
+        if reason:
+            self._pending.clear_refused(frames[2])
+            self._duplicates.remember(frames[2], reason, now)
 
     def _queue_publication(self, frames: Frames, now: float) -> list[Effect]:
         if len(self._queue) < self.max_queued:
@@ -494,6 +518,7 @@ class ServerProtocol:
             duplicates=self._duplicate_count,
             expired=self._expired,
             refused=self._refused,
+            conflicts=self._conflicts,
             snapshots=self._snapshots,
             snapshots_refused=self._snapshots_refused,
             replicated=self._replicated,
@@ -501,6 +526,10 @@ class ServerProtocol:
             pending_dropped=self._pending.dropped,
             resyncs=self._resyncs,
         )
+
+
+def _same_answer(frames: Sequence[bytes], known: int | str) -> Frames:
+    return refusal(frames, known) if isinstance(known, str) else replace_sequence(frames, known)
 
 
 __all__ = [

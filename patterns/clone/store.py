@@ -229,9 +229,10 @@ def _size(frames: Frames) -> int:
 
 
 class DuplicateFilter:
-    """Remembers the uuids of applied updates, so that an update sent twice is applied once.
+    """Remembers what became of updates by their uuids, so that one sent twice is answered alike.
 
-    At most `max_entries` and none longer than `max_age` seconds; the last half of the entries, and
+    That is the sequence number under which it was applied, or the reason why it was refused. At
+    most `max_entries` and none longer than `max_age` seconds; the last half of the entries, and
     those of the last half of the time, are remembered for sure. An update without a uuid (RFC 12
     allows it) is never a duplicate.
     """
@@ -241,29 +242,29 @@ class DuplicateFilter:
         self.max_age = max_age
         # Two halves, the older one forgotten as a whole: 120 ns an update, where an OrderedDict
         # that forgets one by one takes 500.
-        self._newer: dict[bytes, int] = {}
-        self._older: dict[bytes, int] = {}
+        self._newer: dict[bytes, int | str] = {}
+        self._older: dict[bytes, int | str] = {}
         self._turn_at = float("-inf")
 
     def __len__(self) -> int:
         return len(self._newer) + len(self._older)
 
-    def seen(self, uuid: bytes, now: float) -> int | None:
-        """The sequence under which a uuid was applied, None if it was not (or is forgotten)."""
+    def seen(self, uuid: bytes, now: float) -> int | str | None:
+        """What became of a uuid: sequence or reason, None if it is new (or is forgotten)."""
         if now >= self._turn_at:
             self.expire(now)
         known = self._newer.get(uuid)
         return self._older.get(uuid) if known is None else known
 
-    def remember(self, uuid: bytes, sequence: int, now: float) -> None:
-        """Note that a uuid was applied as `sequence`; the oldest make room."""
+    def remember(self, uuid: bytes, result: int | str, now: float) -> None:
+        """Note that a uuid was applied under this number, or why not; the oldest make room."""
         if not uuid:
             return
         if now >= self._turn_at:
             self.expire(now)
         elif len(self._newer) >= self.max_entries // 2:
             self._turn(now)
-        self._newer[uuid] = sequence
+        self._newer[uuid] = result
 
     def _turn(self, begins_at: float) -> None:
         self._older, self._newer = self._newer, {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from patterns.clone.client_effects import SendUpdate, WriteAcknowledged, WriteFailed
+from patterns.clone.conditions import FEATURE, Condition
 from patterns.clone.interest import Interest
 from patterns.clone.messages import (
     MAX_TTL,
@@ -22,6 +23,10 @@ from patterns.clone.store import KeyValueStore
 Effect = SendUpdate | WriteAcknowledged | WriteFailed
 
 
+class ConditionsUnsupported(Exception):
+    """The server knows no writes with a condition: it would apply this one in any case."""
+
+
 class Writer:
     """Sends a client's writes to the servers that listen, until they come back.
 
@@ -34,6 +39,7 @@ class Writer:
         self._interest = interest
         self._outbox = outbox
         self._writable: set[int] = set()
+        self._features: frozenset[str] | None = None  # None: no server has told any yet
 
     @property
     def unacknowledged(self) -> int:
@@ -42,28 +48,34 @@ class Writer:
 
     # --- what the client wants
 
-    def set(
-        self, key: bytes, body: bytes, *, uuid: bytes, now: float, ttl: float | None
+    def write(
+        self,
+        key: bytes,
+        body: bytes,
+        uuid: bytes,
+        now: float,
+        *,
+        ttl: float | None = None,
+        condition: Condition | None = None,
+        timeout: float | None = None,
     ) -> list[Effect]:
-        """Write a value; see `ClientProtocol.set`."""
-        if not body:
-            raise ValueError("an empty body deletes: use delete()")
+        """Write a value, or delete the key if it is empty; see `ClientProtocol.set`."""
+        if len(uuid) != UUID_SIZE:
+            raise ValueError(f"a uuid has {UUID_SIZE} bytes")
         if ttl is not None and not 0 < ttl <= MAX_TTL:
             raise ValueError(f"ttl {ttl} is not in 0..{MAX_TTL}")
-        properties = b"" if ttl is None else encode_properties({"ttl": whole_seconds(ttl)})
-        return self._write(KVMessage(key, 0, uuid, properties, body), now)
-
-    def delete(self, key: bytes, *, uuid: bytes, now: float) -> list[Effect]:
-        """Delete a key; see `ClientProtocol.delete`."""
-        return self._write(KVMessage(key, 0, uuid), now)
-
-    def _write(self, message: KVMessage, now: float) -> list[Effect]:
-        if len(message.uuid) != UUID_SIZE:
-            raise ValueError(f"a uuid has {UUID_SIZE} bytes")
-        self._interest.check(message.key)
-        frames = message.encode()
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout {timeout} is not above 0")
+        self._interest.check(key)
+        properties: dict[str, str | int] = {} if ttl is None else {"ttl": whole_seconds(ttl)}
+        if condition is not None:
+            if self._features is not None and FEATURE not in self._features:
+                raise ConditionsUnsupported("this server cannot compare before it sets")
+            properties |= condition.properties()
+        frames = KVMessage(key, 0, uuid, encode_properties(properties), body).encode()
         check_update(frames, max_body=self.max_body)
-        return self._send(self._outbox.add(frames, now))
+        conditional = condition is not None
+        return self._send(self._outbox.add(frames, now, conditional=conditional, timeout=timeout))
 
     def _send(self, messages: Iterable[Frames]) -> list[Effect]:
         # Without a server that listens they would be lost; `receive_writable` sends them then.
@@ -79,6 +91,16 @@ class Writer:
     def receive_unwritable(self, server: int) -> None:
         """A server's collector is gone."""
         self._writable.discard(server)
+
+    def receive_features(self, features: frozenset[str], now: float) -> list[Effect]:
+        """A server that is followed from now on has told what it can do beyond RFC 12."""
+        self._features = features
+        self._outbox.conditions = FEATURE in features
+        if self._outbox.conditions:
+            return []
+        failed, following = self._outbox.take_conditional(now)
+        self.failed += len(failed)
+        return [*(WriteFailed(each, "unsupported") for each in failed), *self._send(following)]
 
     def receive_answer(self, uuid: bytes, sequence: int, now: float) -> list[Effect]:
         """Something was published: if it is a write of ours, it is done."""

@@ -221,10 +221,28 @@ async def _within(future, seconds):
     await asyncio.wait_for(future, seconds)
 
 
-def test_a_write_that_nobody_waits_for_may_fail_in_silence(service):
+def test_a_write_that_nobody_waits_for_does_not_fail_in_silence(service):
+    told = []
+    service.loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
     client = service.client(write_timeout=5.0)
     client.set("key", "1")
     service.loop.advance(10.0)
+    gc.collect()
+    assert [str(error) for error in told] == ["write of b'key' not done: timeout"]
+
+
+def test_what_is_unacknowledged_at_the_end_is_told_once(service):
+    client = service.client()
+    futures = [client.set(f"key-{number}", "1") for number in range(3)]
+    client.set("key", "nobody waits for this")
+    with structlog.testing.capture_logs() as logs:
+        service.stop(client)
+    assert [(entry["event"], entry["count"]) for entry in logs if "count" in entry] == [
+        ("stopped with writes unacknowledged", 4)
+    ]
+    for future in futures:
+        with pytest.raises(WriteError, match="closed"):
+            future.result()
     gc.collect()
 
 
@@ -306,7 +324,87 @@ def test_a_watch_that_is_left_is_forgotten(service, client):
         await events.aclose()
 
     service.wait(watch_one())
-    assert client._watchers == []
+    assert client._watchers == ()
+
+
+# Being called
+
+
+def test_cl_18_a_callback_is_told_what_is_there_then_live_then_what_comes(service, client):
+    service.wait(client.set("b", "1"))
+    events = []
+    watch = client.add_watch(events.append)
+    assert events == [Put(b"b", b"1", added=True), Live(0)]
+    service.wait(client.set("a", "2", ttl=2.0))
+    service.wait(client.delete("b"))
+    service.loop.advance(3.0)
+    assert events[2:] == [Put(b"a", b"2", added=True), Deleted(b"b"), Expired(b"a")]
+    watch.cancel()
+    watch.cancel()
+    service.wait(client.set("c", "1"))
+    assert len(events) == 5 and client._watchers == ()
+
+
+def test_a_callback_hears_the_difference_after_a_break(service, client):
+    service.wait(client.set("/a/x", "1"))
+    events = []
+    client.add_watch(events.append, "/a/")
+    service.network.partition("client", "server", reset=True)
+    writer = service.writer()
+    writer.send(*update(b"/a/x", b""))
+    writer.send(*update(b"/b/x", b"1"))
+    service.loop.advance(10.0)
+    service.network.heal()
+    service.live(client)
+    assert events[-2:] == [Deleted(b"/a/x"), Live(0)]
+    assert [type(event) for event in events] == [Put, Live, Stale, Deleted, Live]
+
+
+def test_a_callback_that_raises_is_told_to_on_error_and_called_again(service, client):
+    errors, events = [], []
+    client.on_error = errors.append
+
+    def callback(event):
+        events.append(event)
+        raise RuntimeError("not today")
+
+    client.add_watch(callback)
+    quick = service.watch(client)
+    service.wait(client.set("key", "1"))
+    service.wait(client.set("key", "2"))
+    service.loop.run_pending()
+    assert len(events) == len(errors) == len(quick) == 3
+
+
+def test_a_callback_may_write_and_may_cancel_itself_and_others(service, client):
+    events = []
+
+    def first(event):
+        if isinstance(event, Put):
+            second.cancel()
+            client.set("answer", "1")
+            watch.cancel()
+
+    watch = client.add_watch(first)
+    second = client.add_watch(events.append)
+    service.wait(client.set("question", "1"))
+    service.loop.run_pending()
+    assert events == [Live(0)]
+    assert client.get("answer") == b"1"
+
+
+def test_a_coroutine_function_is_no_callback(service, client):
+    async def callback(event): ...
+
+    with pytest.raises(TypeError, match="coroutine"):
+        client.add_watch(callback)
+
+
+def test_a_watch_of_a_client_that_has_stopped_is_over(service, client):
+    watch = client.add_watch(lambda event: None)
+    service.stop(client)
+    assert not watch.active
+    assert not client.add_watch(lambda event: None).active
 
 
 # Losses and changes of the server
@@ -546,7 +644,7 @@ def test_closing_fails_what_is_not_acknowledged_and_ends_watches_and_waits(servi
     assert failure.value.reason == "closed"
     with pytest.raises(ClientClosed):
         service.wait(waiting)
-    assert events == [] and client._watchers == []
+    assert events == [] and client._watchers == ()
 
 
 def test_a_watch_of_a_live_client_ends_without_a_word(service, client):
@@ -568,7 +666,7 @@ def test_after_its_end_a_client_takes_nothing_and_hangs_nobody(service, server, 
     assert client.get("key") == b"1"
     assert service.watch(client) == []
     service.loop.run_pending()
-    assert client._watchers == []
+    assert client._watchers == ()
 
 
 def test_a_write_from_a_callback_of_the_end_is_refused_not_forgotten(service, server, client):

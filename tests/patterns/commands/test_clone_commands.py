@@ -216,7 +216,7 @@ def test_a_refusal_is_status_1(reactor_command):
         assert reactor_command("put", "first", "1", "--server", server).exit_code == 0
         result = reactor_command("put", "second", "1", "--server", server)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: write not done: full\n"
+    assert result.stderr == "Error: write of b'second' not done: full\n"
 
 
 class ThreadedServer:
