@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 import zmq
 
-from patterns.last_value_cache.protocol import LastValues, Page, Replays
+from patterns.last_value_cache.demand import Demand
+from patterns.last_value_cache.grants import Grants
+from patterns.last_value_cache.replays import Page, Replays
+from patterns.last_value_cache.values import LastValues
 from reactor import OneShotTimer, Stream, StreamHandler
 
 _SUBSCRIBE = b"\x01"
@@ -27,6 +30,9 @@ _MAX_REPLAYS = 10_000
 class Publisher(StreamHandler):
     """Answers every subscription on an XPUB with the cached messages under its prefix.
 
+    If there is one, it goes to the new subscriber alone, at once. Several are a replay, which goes
+    to all who have subscribed to these topics.
+
     The XPUB runs with XPUB_NODROP, so that a send is refused while the queue of a subscriber it
     goes to is full. A replay then waits. A live message is sent once more without the option:
     libzmq drops it for those who are full, and skips them until they have read half their queue.
@@ -34,27 +40,51 @@ class Publisher(StreamHandler):
 
     name = "LastValueCache.backend"
 
-    def __init__(self, stream: Stream, values: LastValues, patience: float) -> None:
+    def __init__(
+        self, stream: Stream, values: LastValues, demand: Demand, patience: float, endpoints: str
+    ) -> None:
         super().__init__(stream)
         self.subscriptions = 0
+        self.served_alone = 0
         self.replayed = 0
         self.overflows = 0
         self.given_up = 0
-        self._lookup = values.lookup
+        self._values = values
+        self._demand = demand
         self._replays = Replays(values, patience)
+        self._endpoints = endpoints
         self._timer: OneShotTimer | None = None
 
+    def on_start(self) -> None:
+        """Find out whether new subscribers can be served alone."""
+        self._grants = Grants(self.stream, self.reactor, self._endpoints)
+
     def on_message(self, frames: list[bytes]) -> None:
-        """Begin a replay for b"\\x01" + prefix, drop it for b"\\x00" + prefix, refuse the rest."""
+        """Serve b"\\x01" + prefix, end what is owed to b"\\x00" + prefix, refuse the rest."""
         kind, prefix = frames[0][:1], frames[0][1:]
         if len(frames) == 1 and kind == _SUBSCRIBE:
-            self.subscriptions += 1
-            self._replays.receive_subscription(prefix)
-            self._begin_replay()
+            self._receive_subscription(prefix)
         elif len(frames) == 1 and kind == _UNSUBSCRIBE:
-            self._replays.receive_unsubscription(prefix)
+            self._grants.revoke(prefix)
+            if self._demand.remove(prefix, self.reactor.now()):
+                self._replays.receive_unsubscription(prefix)
         else:
             self.refuse("not a subscription", frames=len(frames), begins=frames[0][:80])
+            self._grants.give_up()
+
+    def _receive_subscription(self, prefix: bytes) -> None:
+        if not self._demand.add(prefix):
+            self.refuse("too many subscriptions", prefix=prefix[:80])
+            return
+        self.subscriptions += 1
+        self._grants.grant(prefix)
+        self._values.expire(self.reactor.now())
+        owed = self._values.matching(prefix, limit=2)
+        if len(owed) == 1 and self._grants.send_alone(owed[0]):
+            self.served_alone += 1
+        elif owed:
+            self._replays.receive_subscription(prefix)
+            self._begin_replay()
 
     def on_stop(self) -> None:
         """Leave replays unfinished: who subscribes to the next proxy starts anew."""
@@ -89,6 +119,7 @@ class Publisher(StreamHandler):
     def _replay(self) -> None:
         """Send a turn's worth of cached messages, and come back when there are more."""
         self._timer = None
+        self._values.expire(self.reactor.now())
         went_on = self._send_turn()
         if len(self._replays) <= _MAX_REPLAYS // 2:
             self.stream.resume()

@@ -10,8 +10,8 @@ _PUBLISHERS = (zmq.PUB, zmq.XPUB)
 
 # Options that belong to some socket types only; nobody can read them back.
 _WRITE_ONLY: dict[int, tuple[int, ...]] = {
-    zmq.SUBSCRIBE: (zmq.SUB,),
-    zmq.UNSUBSCRIBE: (zmq.SUB,),
+    zmq.SUBSCRIBE: (zmq.SUB, *_PUBLISHERS),  # of these only in manual mode
+    zmq.UNSUBSCRIBE: (zmq.SUB, *_PUBLISHERS),
     zmq.XPUB_VERBOSE: _PUBLISHERS,
     zmq.XPUB_VERBOSER: _PUBLISHERS,
     zmq.XPUB_NODROP: _PUBLISHERS,
@@ -35,8 +35,6 @@ _LEAST: dict[int, int] = {zmq.SNDHWM: 0, zmq.RCVHWM: 0, zmq.LINGER: -1}
 
 # What a fake must not accept in silence, since it would then behave differently from libzmq.
 _NOT_IMPLEMENTED = {
-    zmq.XPUB_MANUAL,
-    zmq.XPUB_MANUAL_LAST_VALUE,
     zmq.XPUB_WELCOME_MSG,
     zmq.ONLY_FIRST_SUBSCRIBE,
     zmq.ROUTER_RAW,

@@ -33,7 +33,8 @@ class Pipe:
         self.cut = False  # by a partition: what is on the way stays there
         self.latency = 0.0
         self.routing_id = b""  # what a ROUTER at this end calls the peer
-        self.topics: dict[bytes, None] = {}  # what the peer has subscribed to
+        self.topics: dict[bytes, None] = {}  # what the peer is sent
+        self.asked: dict[bytes, None] = {}  # what it has subscribed to, in XPUB's manual mode
         self._exchange = exchange
         self._on_the_way: deque[tuple[float, Message | None]] = deque()  # None: the peer hung up
         self._arrived: deque[Message] = deque()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections import deque
 from collections.abc import Iterable
 
 import zmq
@@ -16,14 +17,55 @@ _SUBSCRIBE, _UNSUBSCRIBE = b"\x01", b"\x00"
 
 
 class Publisher(FakeChannel):
-    """PUB and XPUB: to everybody who has subscribed and has room; XPUB hears of subscriptions."""
+    """PUB and XPUB: to everybody who has subscribed and has room; XPUB hears of subscriptions.
+
+    With XPUB_MANUAL, who is sent what is the user's choice: SUBSCRIBE and UNSUBSCRIBE as options
+    are about the peer whose subscription was received last. With XPUB_MANUAL_LAST_VALUE, the next
+    message goes to that peer alone.
+    """
 
     _blocked: Iterable[Pipe] = ()  # those for whom XPUB_NODROP refused the last message
+
+    def __init__(
+        self, exchange: Exchange, socket_type: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(exchange, socket_type, loop)
+        self._manual = self._to_last_alone = False
+        self._last: Pipe | None = None
+        # As libzmq has it: one for each subscription that waits, none for an XSUB's own message.
+        self._askers: deque[Pipe | None] = deque()
+
+    def set_option(self, option: int, value: int | bytes) -> None:
+        """Set an option; in manual mode SUBSCRIBE and UNSUBSCRIBE are about one peer."""
+        if option in (zmq.SUBSCRIBE, zmq.UNSUBSCRIBE) and not self._manual:
+            raise zmq.ZMQError(errno.EINVAL)
+        super().set_option(option, value)
+        if option == zmq.XPUB_MANUAL:
+            self._manual = bool(value)
+        elif option == zmq.XPUB_MANUAL_LAST_VALUE:
+            self._manual = self._to_last_alone = bool(value)
+        elif self._last is not None and isinstance(value, bytes):
+            if option == zmq.SUBSCRIBE:
+                self._last.topics[value] = None
+            elif option == zmq.UNSUBSCRIBE:
+                self._last.topics.pop(value, None)
+
+    def receive(self) -> list[bytes] | None:
+        """Take one message, and in manual mode note whose subscription it is."""
+        frames = super().receive()
+        for _ in frames or ():
+            if self._manual and self._askers:
+                pipe = self._askers.popleft()
+                self._last = pipe if pipe in self.pipes else None
+        return frames
 
     def transmit(self, message: Message) -> bool:
         """Send to the pipes with a matching prefix; drop the message where there is no room."""
         topic = message[0]
-        pipes = [pipe for pipe in self.pipes if topic.startswith(tuple(pipe.topics))]
+        pipes = self.pipes
+        if self._to_last_alone and self._last is not None:
+            pipes, self._last = [self._last], None
+        pipes = [pipe for pipe in pipes if topic.startswith(tuple(pipe.topics))]
         if self.int_option(zmq.XPUB_NODROP):
             self._blocked = [pipe for pipe in pipes if not pipe.has_room()]
             if self._blocked:
@@ -42,21 +84,38 @@ class Publisher(FakeChannel):
         """Take note of a subscription at once; anything else is an XSUB's own message."""
         pipe.acknowledge()
         kind, topic = message[0][:1], message[0][1:]
-        if kind == _SUBSCRIBE:
-            if not self._has_subscriber(topic) or self._is(zmq.XPUB_VERBOSE, zmq.XPUB_VERBOSER):
-                self._report(message)
-            pipe.topics[topic] = None
-        elif kind == _UNSUBSCRIBE:
-            pipe.topics.pop(topic, None)
-            self._report_unsubscribed(topic)
-        else:
+        if kind not in (_SUBSCRIBE, _UNSUBSCRIBE):
             self._report(message)
+        elif self._manual:
+            _note(pipe.asked, kind, topic)
+            self._askers.append(pipe)
+            self._report(message)
+        else:
+            known = self._has_subscriber(topic)
+            _note(pipe.topics, kind, topic)
+            if kind == _UNSUBSCRIBE:
+                self._report_unsubscribed(topic)
+            elif not known or self._is(zmq.XPUB_VERBOSE, zmq.XPUB_VERBOSER):
+                self._report(message)
 
     def left(self, pipe: Pipe) -> None:
         """A peer that is gone has unsubscribed from everything."""
         topics, pipe.topics = sorted(pipe.topics), {}
-        for topic in topics:
-            self._report_unsubscribed(topic)
+        if not self._manual:
+            for topic in topics:
+                self._report_unsubscribed(topic)
+            return
+        if self._last is pipe:
+            self._last = None
+        for topic in sorted(pipe.asked):
+            self._askers.append(None)
+            self._report((_UNSUBSCRIBE + topic,))
+
+    def keep_own(self, message: Message) -> None:
+        """Let a message wait that comes from no pipe; a subscription is then nobody's."""
+        if self._manual and message[0][:1] in (_SUBSCRIBE, _UNSUBSCRIBE):
+            self._askers.append(None)
+        super().keep_own(message)
 
     def _report_unsubscribed(self, topic: bytes) -> None:
         if not self._has_subscriber(topic) or self._is(zmq.XPUB_VERBOSER):
@@ -64,13 +123,20 @@ class Publisher(FakeChannel):
 
     def _report(self, message: Message) -> None:
         if self.socket_type == zmq.XPUB:
-            self.keep_own(message)
+            super().keep_own(message)
 
     def _has_subscriber(self, topic: bytes) -> bool:
         return any(topic in pipe.topics for pipe in self.pipes)
 
     def _is(self, *options: int) -> bool:
         return any(self.int_option(option) for option in options)
+
+
+def _note(topics: dict[bytes, None], kind: bytes, topic: bytes) -> None:
+    if kind == _SUBSCRIBE:
+        topics[topic] = None
+    else:
+        topics.pop(topic, None)
 
 
 class Subscriber(FakeChannel):

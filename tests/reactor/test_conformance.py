@@ -835,6 +835,96 @@ async def test_a_stream_that_waits_goes_on_when_its_xpub_may_drop_after_all(benc
     await bench.until(lambda: not xpub.queue_length)
 
 
+def granting(xpub):
+    """What an XPUB in manual mode hears, with every subscription granted."""
+    heard = []
+
+    def on_message(frames):
+        heard.append(frames)
+        kind, topic = frames[0][:1], frames[0][1:]
+        if kind in (b"\x00", b"\x01"):
+            xpub.set_option(zmq.SUBSCRIBE if kind == b"\x01" else zmq.UNSUBSCRIBE, topic)
+
+    xpub.on_message(on_message)
+    return heard
+
+
+@conformance
+async def test_in_manual_mode_a_peer_is_sent_what_is_granted(bench):
+    xpub = bench.bound(zmq.XPUB, options={zmq.XPUB_MANUAL: 1})
+    heard = bench.inbox(xpub)
+    inbox = bench.inbox(bench.connected(zmq.SUB, xpub, subscribe=(b"A",)))
+    await bench.until(lambda: heard)
+    xpub.send(b"A", b"not granted")
+    xpub.set_option(zmq.SUBSCRIBE, b"A2")
+    xpub.send(b"A1", b"not granted")
+    xpub.send(b"A2", b"granted")
+    await bench.until(lambda: inbox)
+    assert inbox == [[b"A2", b"granted"]]
+
+
+@conformance
+async def test_in_manual_mode_every_subscription_is_heard_and_every_end_of_one(bench):
+    xpub = bench.bound(zmq.XPUB, options={zmq.XPUB_MANUAL: 1})
+    heard = granting(xpub)
+    first, second = (bench.connected(zmq.SUB, xpub, subscribe=(b"A",)) for _ in range(2))
+    inbox = bench.inbox(second)
+    await bench.until(lambda: len(heard) == 2)
+    first.close()
+    await bench.until(lambda: len(heard) == 3)
+    xpub.send(b"A", b"1")
+    await bench.until(lambda: inbox)
+    second.unsubscribe(b"A")
+    second.subscribe(b"B")
+    await bench.until(lambda: len(heard) == 5)
+    xpub.send(b"A", b"2")
+    xpub.send(b"B", b"3")
+    await bench.until(lambda: len(inbox) == 2)
+    assert heard == [[b"\x01A"], [b"\x01A"], [b"\x00A"], [b"\x00A"], [b"\x01B"]]
+    assert inbox == [[b"A", b"1"], [b"B", b"3"]]
+
+
+@conformance
+async def test_the_last_value_goes_to_the_last_subscriber_alone_and_once(bench):
+    """Without XPUB_MANUAL_LAST_VALUE, manual mode narrows nothing, also after it was set."""
+    xpub = bench.bound(zmq.XPUB, options={zmq.XPUB_MANUAL: 1})
+    heard = granting(xpub)
+    early = bench.inbox(bench.connected(zmq.SUB, xpub, subscribe=(b"",)))
+    await bench.until(lambda: heard)
+    xpub.send(b"A", b"0")
+    late = bench.inbox(bench.connected(zmq.SUB, xpub, subscribe=(b"A",)))
+    await bench.until(lambda: len(heard) == 2)
+    xpub.send(b"A", b"1")
+    xpub.set_option(zmq.XPUB_MANUAL_LAST_VALUE, 1)
+    for number in (b"2", b"3"):
+        xpub.send(b"A", number)
+    xpub.set_option(zmq.XPUB_MANUAL_LAST_VALUE, 0)
+    xpub.set_option(zmq.XPUB_MANUAL, 1)
+    xpub.send(b"A", b"4")
+    await bench.until(lambda: len(late) == 4 and len(early) == 4)
+    assert [body for _, body in late] == [b"1", b"2", b"3", b"4"]
+    assert [body for _, body in early] == [b"0", b"1", b"3", b"4"]
+
+
+@conformance
+async def test_out_of_manual_mode_subscriptions_count_again_by_themselves(bench):
+    xpub = bench.bound(zmq.XPUB, options={zmq.XPUB_MANUAL: 1, zmq.XPUB_VERBOSER: 1})
+    heard = granting(xpub)
+    early = bench.connected(zmq.SUB, xpub, subscribe=(b"A",))
+    inbox = bench.inbox(early)
+    await bench.until(lambda: heard)
+    xpub.set_option(zmq.XPUB_MANUAL_LAST_VALUE, 0)
+    bench.inbox(xpub)
+    early.subscribe(b"B")
+    _, others = await bench.subscriber(xpub, b"A")
+    for topic in (b"A", b"B"):
+        xpub.send(topic)
+    await bench.until(lambda: others and len(inbox) == 2)
+    assert inbox == [[b"A"], [b"B"]]
+    with pytest.raises(OptionError):
+        xpub.set_option(zmq.SUBSCRIBE, b"A")
+
+
 # ROUTER and DEALER
 
 

@@ -7,11 +7,12 @@ import dataclasses
 from collections import defaultdict
 
 import pytest
+import structlog.testing
 import zmq
 
 from patterns.last_value_cache import LastValueCache, publisher
-from reactor import ReactorError, StreamHandler
-from reactor.testing import fake_reactor
+from reactor import OptionError, ReactorError, StreamHandler
+from reactor.testing import FakeStream, fake_reactor
 
 FRONTEND = "tcp://127.0.0.1:5557"
 BACKEND = "tcp://127.0.0.1:5558"
@@ -22,6 +23,21 @@ def reactor():
     """A hook that raises fails the test."""
     with fake_reactor(strict=True) as reactor:
         yield reactor
+
+
+@pytest.fixture
+def missing_option(monkeypatch):
+    """A libzmq that has no XPUB_MANUAL_LAST_VALUE, and what is logged about that."""
+    real = FakeStream.set_option
+
+    def set_option(stream, option, value):
+        if option == zmq.XPUB_MANUAL_LAST_VALUE:
+            raise OptionError("not in this libzmq")
+        real(stream, option, value)
+
+    monkeypatch.setattr(FakeStream, "set_option", set_option)
+    with structlog.testing.capture_logs() as lines:
+        yield lines
 
 
 @pytest.fixture
@@ -120,13 +136,51 @@ def test_lvc_4_a_prefix_gets_all_topics_under_it(reactor, feed, cache, prefix, e
     assert subscribe(reactor, prefix).topics == expected
 
 
-def test_lvc_5_others_see_their_own_topics_again_and_nothing_else(reactor, feed, cache):
-    publish(feed, reactor, (b"a", b"1"), (b"b", b"1"))
-    same, other = subscribe(reactor, b"a"), subscribe(reactor, b"b")
+@pytest.mark.parametrize("joined", [b"a1", b"a", b"a11"])
+def test_lvc_5_one_cached_topic_goes_to_the_joiner_alone(reactor, feed, cache, joined):
+    publish(feed, reactor, (b"a11", b"1"), (b"b", b"1"))
+    others = [subscribe(reactor, prefix) for prefix in (b"a11", b"a1", b"a", b"b", b"")]
+    for other in others:
+        other.messages.clear()
+    joiner = subscribe(reactor, joined)
+    assert joiner.messages == [(b"a11", b"1")]
+    assert [other.messages for other in others] == [[]] * 5
+    assert cache.statistics().served_alone == 5, "all but the one who asked for everything"
+    publish(feed, reactor, (b"a11", b"2"))
+    assert joiner.messages[-1] == (b"a11", b"2")
+    assert [other.topics for other in others] == [[b"a11"]] * 3 + [[], [b"a11"]]
+
+
+def test_lvc_5_of_several_topics_others_see_their_own_again_and_nothing_else(reactor, feed, cache):
+    publish(feed, reactor, (b"a1", b"1"), (b"a2", b"1"), (b"b", b"1"))
+    same, other = subscribe(reactor, b"a1"), subscribe(reactor, b"b")
     joiner = subscribe(reactor, b"a")
-    assert joiner.messages == [(b"a", b"1")], "the joiner itself gets no value twice"
-    assert same.messages == [(b"a", b"1")] * 2, "documented: its newest value once more"
+    assert joiner.topics == [b"a1", b"a2"], "the joiner itself gets no value twice"
+    assert same.messages == [(b"a1", b"1")] * 2, "documented: its newest value once more"
     assert other.messages == [(b"b", b"1")]
+
+
+@pytest.mark.parametrize("prefix", [b"nothing", b"", b"a"])
+def test_lvc_5_a_subscription_never_narrows_the_next_live_message(reactor, feed, cache, prefix):
+    """The trap of XPUB_MANUAL_LAST_VALUE: an event for which nothing cached is sent."""
+    early, also = subscribe(reactor, b""), subscribe(reactor, b"a")
+    subscribe(reactor, prefix)
+    publish(feed, reactor, (b"a", b"1"))
+    leaving = subscribe(reactor, b"a")
+    reactor.unregister(leaving)
+    reactor.loop.advance(1.0)
+    publish(feed, reactor, (b"a", b"2"))
+    assert early.messages == also.messages == [(b"a", b"1"), (b"a", b"2")]
+
+
+def test_lvc_5_without_the_option_a_joiner_is_served_with_the_others(reactor, feed, missing_option):
+    cache = started(reactor)
+    publish(feed, reactor, (b"a", b"1"))
+    same, joiner = subscribe(reactor, b"a"), subscribe(reactor, b"a")
+    assert (len(same.messages), len(joiner.messages)) == (2, 1)
+    assert cache.statistics().served_alone == 0
+    (warning,) = [line for line in missing_option if line["log_level"] == "warning"]
+    assert warning["event"] == "new subscribers are not served alone"
 
 
 @pytest.mark.parametrize("message", [(b"a",), (b"a", b"1", b"2"), (b"a", b"", b"2"), (b"", b"1")])
@@ -159,11 +213,26 @@ def test_lvc_7_an_empty_body_deletes_a_topic(reactor, feed, cache):
 )
 def test_lvc_8_what_is_no_subscription_is_refused_and_survived(reactor, feed, cache, frames):
     publish(feed, reactor, (b"a", b"1"))
-    backend, _ = cache.handlers
+    backend, *_ = cache.handlers
     backend.stream.deliver(*frames)
     reactor.loop.run_pending()
     assert backend.refused == 1
     assert subscribe(reactor, b"a").messages == [(b"a", b"1")]
+
+
+def test_lvc_8_after_a_message_from_behind_everybody_subscribes_again(reactor, feed, cache):
+    """libzmq cannot tell any more who has asked for what: here, that B is not the rude one's."""
+    publish(feed, reactor, (b"A", b"1"), (b"B", b"1"))
+    rude = reactor.open_stream(zmq.XSUB, f">{BACKEND}")
+    reactor.loop.advance(1.0)
+    rude.send(b"hello")
+    rude.send(b"\x01A")
+    asking = join(reactor, b"B")
+    reactor.loop.advance(1.0)
+    assert asking.messages == [(b"B", b"1")]
+    publish(feed, reactor, (b"B", b"2"))
+    assert asking.messages[-1] == (b"B", b"2")
+    assert cache.bound_endpoints == (BACKEND,)
 
 
 # Replay and live
@@ -250,8 +319,7 @@ def test_a_replay_whose_subscribers_have_gone_ends(reactor, feed, cache):
 def test_with_too_many_replays_further_subscriptions_wait(reactor, feed, cache, monkeypatch):
     monkeypatch.setattr(publisher, "_MAX_REPLAYS", 4)
     publish_topics(feed, cache, reactor, 100)
-    topics = [b"t%06d" % number for number in range(100)]
-    joiner = join(reactor, *topics)
+    joiner = join(reactor, *(b"t%05d" % number for number in range(10)))
     pending = [0]
 
     def complete():
@@ -259,7 +327,7 @@ def test_with_too_many_replays_further_subscriptions_wait(reactor, feed, cache, 
         return len(joiner.messages) == 100
 
     reactor.loop.run_until(complete)
-    assert joiner.topics == topics
+    assert sorted(joiner.topics) == [b"t%06d" % number for number in range(100)]
     assert 0 < max(pending) <= 4
 
 
@@ -286,7 +354,7 @@ def test_statistics_are_a_frozen_snapshot(reactor, feed, cache):
     subscribe(reactor, b"a")
     after = cache.statistics()
     assert (before.topics, before.byte_count, before.subscriptions) == (1, 4, 0)
-    assert (after.subscriptions, after.replayed) == (1, 1)
+    assert (after.subscriptions, after.served_alone, after.replayed) == (1, 1, 0)
     assert after in reactor.statistics().handlers
 
 

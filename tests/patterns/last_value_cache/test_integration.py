@@ -107,7 +107,7 @@ async def test_live_messages_do_not_wait_for_a_subscriber_that_takes_nothing(rea
     good = open_socket(context, zmq.SUB, "inproc://behind", b"", RCVHWM=0)
     with stuck, good:
         await until(lambda: cache.statistics().subscriptions == 2)
-        _, collector = cache.handlers
+        _, collector, _ = cache.handlers
         for number in range(100):
             collector.on_message([b"%d" % number, b"body"])
         assert [int(topic) for topic, _ in everything(good)] == list(range(100))
@@ -152,15 +152,67 @@ async def test_a_joiner_that_stops_and_reads_on_later_gets_all(reactor, context)
     assert [int(topic) for topic, _ in messages] == list(range(100))
 
 
-async def test_an_xsub_may_say_what_it_likes(reactor, context):
+async def test_lvc_8_an_xsub_may_say_what_it_likes(reactor, context):
+    """It costs everybody their connection, once, and nobody a subscription."""
     cache = started(reactor)
     cache.values.update([b"a", b"1"])
     (_, behind) = cache.bound_endpoints
-    backend, _ = cache.handlers
-    with open_socket(context, zmq.XSUB, behind) as rude:
+    backend, *_ = cache.handlers
+    with (
+        open_socket(context, zmq.SUB, behind, b"a") as polite,
+        open_socket(context, zmq.XSUB, behind) as rude,
+    ):
+        assert await asyncio.to_thread(received, polite, 1) == [[b"a", b"1"]]
         for message in ([b""], [b"hello"], [b"x", b"\x01a"]):
             rude.send_multipart(message)
+        await until(lambda: backend.refused > 0)
+        assert await asyncio.to_thread(received, polite, 1) == [[b"a", b"1"]]
         rude.send(b"\x01a")
-        assert await asyncio.to_thread(received, rude, 1) == [[b"a", b"1"]]
-    assert backend.refused == 3
+        assert (await asyncio.to_thread(received, rude, 1)) == [[b"a", b"1"]]
     assert backend.errors == 0
+
+
+async def test_lvc_5_a_joiner_is_served_alone_and_live_messages_reach_all(reactor, context):
+    cache = started(reactor)
+    front, behind = cache.bound_endpoints
+    for topic in (b"a", b"b"):
+        cache.values.update([topic, b"old"])
+    with open_socket(context, zmq.SUB, behind, b"") as whole:
+        assert len(await asyncio.to_thread(received, whole, 2)) == 2
+        with open_socket(context, zmq.SUB, behind, b"a") as same:
+            assert await asyncio.to_thread(received, same, 1) == [[b"a", b"old"]]
+            for _ in range(20):
+                with open_socket(context, zmq.SUB, behind, b"a") as joiner:
+                    assert await asyncio.to_thread(received, joiner, 1) == [[b"a", b"old"]]
+            await asyncio.to_thread(publish_all, context, front, [[b"a", b"new"]])
+            for socket in (whole, same):
+                assert await asyncio.to_thread(received, socket, 1) == [[b"a", b"new"]]
+                assert everything(socket) == []
+    assert cache.statistics().served_alone == 21
+
+
+async def test_two_publishers_and_a_subscriber_that_binds(reactor, context):
+    with (
+        context.socket(zmq.XPUB) as first,
+        context.socket(zmq.XPUB) as second,
+        context.socket(zmq.SUB) as binding,
+    ):
+        for socket in (first, second, binding):
+            socket.linger = 0
+            socket.rcvtimeo = int(1000 * SECONDS)
+            socket.bind("tcp://127.0.0.1:*")
+        binding.subscribe(b"")
+        cache = LastValueCache(
+            frontend=",".join(socket.last_endpoint.decode() for socket in (first, second)),
+            backend=f"@tcp://127.0.0.1:*, >{binding.last_endpoint.decode()}",
+        )
+        reactor.register(cache)
+        for socket, topic in ((first, b"a"), (second, b"b")):
+            assert await asyncio.to_thread(socket.recv) == b"\x01"
+            socket.send_multipart([topic, b"1"])
+        messages = await asyncio.to_thread(received, binding, 2)
+        assert sorted(messages) == [[b"a", b"1"], [b"b", b"1"]]
+        (behind,) = cache.bound_endpoints
+        with open_socket(context, zmq.SUB, behind, b"") as late:
+            messages = await asyncio.to_thread(received, late, 2)
+            assert sorted(messages) == [[b"a", b"1"], [b"b", b"1"]]
