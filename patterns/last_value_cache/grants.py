@@ -19,7 +19,8 @@ class Grants:
     libzmq can send one message to the peer alone whose subscription was received last
     (XPUB_MANUAL_LAST_VALUE, which works in released versions although its manual calls it a
     draft). Left on, the option would do that to the next live message, if there is nothing cached;
-    so it is on for the time of one send only, and plain XPUB_MANUAL otherwise.
+    so it is on for the time of one send only, and plain XPUB_MANUAL otherwise. If some peer leaves
+    within the some 50 us between the receiving and that send, libzmq 4.3.5 sends to all after all.
 
     Where the option is missing, `alone` is False, and libzmq grants everything by itself.
     """

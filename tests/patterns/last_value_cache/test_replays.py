@@ -1,6 +1,5 @@
-"""The cache's rules, and what is owed to new subscribers: no socket, no clock."""
+"""What is owed to new subscribers of many topics: no socket, no clock."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,108 +8,10 @@ from patterns.last_value_cache.protocol import LastValues, Replays
 PATIENCE = 10.0
 
 
-def cache_of(*messages, **limits):
-    values = LastValues(**limits)
-    for message in messages:
-        values.update(message)
-    return values
-
-
-# LastValues
-
-
-def test_the_last_message_of_a_topic_is_kept():
-    values = cache_of([b"a", b"1"], [b"b", b"1"], [b"a", b"2"])
-    assert values.lookup(b"a") == (b"a", b"2")
-    assert values.lookup(b"c") is None
-    assert len(values) == 2
-
-
-def test_a_prefix_matches_all_its_topics_in_byte_order():
-    values = cache_of([b"ab", b"1"], [b"b", b"2"], [b"a", b"3"], [b"", b"4"])
-    assert values.matching(b"a") == [(b"a", b"3"), (b"ab", b"1")]
-    assert [message[0] for message in values.matching(b"")] == [b"", b"a", b"ab", b"b"]
-    assert values.matching(b"c") == []
-
-
-@pytest.mark.parametrize("message", [(b"a",), (b"a", b"1"), (b"a", b"", b"2"), (b"a", b"1", b"2")])
-def test_a_message_may_have_any_number_of_frames(message):
-    for first in ((b"a",), (b"a", b"0"), (b"a", b"0", b"0")):
-        values = cache_of(first, list(message))
-        assert values.matching(b"") == [message]
-        assert values.byte_count == sum(map(len, message))
-
-
-@pytest.mark.parametrize("message", [(b"a", b""), (b"a", b"", b"")])
-def test_an_empty_body_deletes_the_topic(message):
-    values = cache_of([b"a", b"1"], [b"b", b"2"])
-    assert values.update(message) is True
-    assert values.matching(b"") == [(b"b", b"2")]
-    assert (values.deleted, values.byte_count) == (1, 2)
-
-
-def test_deleting_what_is_not_there_is_no_deletion():
-    values = cache_of([b"a", b""])
-    assert (len(values), values.deleted, values.refused) == (0, 0, 0)
-
-
-def test_one_topic_too_many_is_refused_and_the_others_stay():
-    values = cache_of([b"a", b"1"], [b"b", b"1"], max_topics=2)
-    assert values.update([b"c", b"1"]) is False
-    assert values.update([b"b", b"2"]) is True
-    assert values.matching(b"") == [(b"a", b"1"), (b"b", b"2")]
-    assert values.refused == 1
-
-
-@pytest.mark.parametrize("message", [[b"a", b"12345"], [b"a", b"1", b"2345"]])
-def test_a_value_that_does_not_fit_is_refused_and_its_topic_forgotten(message):
-    values = cache_of([b"a", b"1"], [b"b", b"2"], max_bytes=7)
-    assert values.update(message) is False
-    assert values.lookup(b"a") is None, "an old value would be taken for the last one"
-    assert (values.refused, values.byte_count) == (1, 2)
-    assert values.update([b"c", b"3"]) is True
-
-
-def test_deleting_makes_room():
-    values = cache_of([b"a", b"1"], [b"a", b""], max_topics=1)
-    assert values.update([b"b", b"1"]) is True
-
-
-@pytest.mark.parametrize("limits", [{"max_topics": 0}, {"max_bytes": 0}])
-def test_a_limit_that_makes_no_sense_is_an_error(limits):
-    with pytest.raises(ValueError, match="at least one"):
-        LastValues(**limits)
-
-
-def test_a_cleared_cache_is_empty():
-    values = cache_of([b"a", b"1"])
-    values.clear()
-    assert (len(values), values.byte_count, values.matching(b"")) == (0, 0, [])
-
-
-FRAMES = st.lists(st.sampled_from([b"", b"1", b"22", b"333"]), max_size=3)
-MESSAGES = st.tuples(st.sampled_from([b"", b"a", b"ab", b"b"]), FRAMES)
-
-
-@given(st.lists(MESSAGES, max_size=40), st.integers(1, 4), st.integers(1, 20))
-def test_the_books_are_right_after_any_messages(messages, max_topics, max_bytes):
-    values = LastValues(max_topics, max_bytes)
-    for topic, body in messages:
-        deletes = bool(body) and not any(body)
-        taken = values.update([topic, *body])
-        expected = None if deletes or not taken else (topic, *body)
-        assert values.lookup(topic) == expected
-    cached = values.matching(b"")
-    assert values.byte_count == sum(len(frame) for message in cached for frame in message)
-    assert len(values) == len(cached) <= max_topics
-    assert values.byte_count <= max_bytes
-
-
-# Replays
-
-
 def replays_of(*topics):
-    values = cache_of(*([topic, b"1"] for topic in topics))
+    values = LastValues()
+    for topic in topics:
+        values.update([topic, b"1"])
     return values, Replays(values, PATIENCE)
 
 
