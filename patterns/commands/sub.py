@@ -13,6 +13,8 @@ import zmq
 from patterns.commands.clone_session import NoAnswer, Seconds, printable
 from patterns.commands.logs import log_to_stderr
 from patterns.commands.pub import FEED, endpoint_options, endpoints_of, tell_bound
+from patterns.last_value_cache import ConflatingSubscriber
+from patterns.last_value_cache.subscriber import CONFLATED
 from patterns.suicidal_snail import SNAIL_EXIT_CODE, Diagnosis, Limits, Reaction, SnailSubscriber
 from reactor import (
     Handler,
@@ -71,6 +73,12 @@ class SnailDeath(click.ClickException):
     help="Die, with status 70, when messages come so much late, are lost, or stop to come.",
 )
 @click.option("--squawk", metavar="ENDPOINT", help="Tell it there before dying.")
+@click.option(
+    "--conflate",
+    is_flag=True,
+    help="Take the newest message of each topic at the pace of whoever reads this, from the "
+    f"--conflated endpoint of a `reactor serve lvc` (unless told otherwise {CONFLATED}).",
+)
 def sub(
     topics: tuple[str, ...],
     count: int | None,
@@ -82,27 +90,34 @@ def sub(
     high_water_mark: int,
     snail: float | None,
     squawk: str | None,
+    conflate: bool,
 ) -> None:
     """Print messages whose topic begins with a TOPIC, or all.
 
     Connects to tcp://127.0.0.1:5557 unless --bind or --connect say else. The first frame of a
     message is its topic. --timeout ends with status 3 when nothing has come, or fewer than --count.
 
-    --snail needs a publisher that stamps, as `reactor serve snail-pub`.
+    --snail needs a publisher that stamps, as `reactor serve snail-pub`. --conflate first prints
+    the values that there are; a message without a body says that a topic has none any more.
 
     \b
         reactor sub weather -v
         reactor sub --format json --count 10 | jq .topic
         reactor sub --snail 1.0 || echo "too slow, or nobody there: $?"
+        reactor sub --conflate prices -v | while read -r line; do sleep 1; echo "$line"; done
     """
     if squawk is not None and snail is None:
         raise click.UsageError("--squawk is for a --snail")
-    endpoints = endpoints_of(bind, connect, f">{FEED}")
+    if conflate and (snail is not None or bind or len(connect) > 1):
+        raise click.UsageError("--conflate connects to one cache, and has no use for a --snail")
+    endpoints = endpoints_of(bind, connect, f">{CONFLATED}" if conflate else f">{FEED}")
     prefixes = tuple(map(os.fsencode, topics)) or (b"",)
     log_to_stderr("warning")
     printer = _Printer(_FORMATS[style](verbose), count, timeout)
-    subscriber: _Plain | _Guarded
-    if snail is None:
+    subscriber: _Plain | _Guarded | _Conflated
+    if conflate:
+        subscriber = _Conflated(endpoints[0], prefixes, printer)
+    elif snail is None:
         subscriber = _Plain(endpoints, prefixes, high_water_mark, printer)
     else:
         subscriber = _Guarded(endpoints, prefixes, high_water_mark, printer, snail, squawk)
@@ -182,6 +197,18 @@ class _Guarded(SnailSubscriber):
         self.printer.stop()
 
 
+class _Conflated(ConflatingSubscriber):
+    """A subscriber that takes the newest values, as fast as they are printed."""
+
+    def __init__(self, endpoint: str, prefixes: tuple[bytes, ...], printer: _Printer) -> None:
+        super().__init__(endpoint, prefixes)
+        self.printer = printer
+
+    def on_message(self, frames: list[bytes]) -> None:
+        """Print it."""
+        self.printer.print(frames)
+
+
 # Output
 
 
@@ -203,7 +230,10 @@ class _Printer:
         self._error: OSError | None = None
 
     def begin(
-        self, reactor: Reactor, subscriber: _Plain | _Guarded, endpoints: Sequence[str]
+        self,
+        reactor: Reactor,
+        subscriber: _Plain | _Guarded | _Conflated,
+        endpoints: Sequence[str],
     ) -> None:
         """The subscriber has started."""
         self._reactor = reactor

@@ -126,7 +126,7 @@ class ConflatingSubscriber(HandlerSet):
         return [self._link, _Ticker(self.intake.beat, self)]
 
     def on_start(self) -> None:
-        """Join."""
+        """Join for the first time."""
         self.intake.start(self.reactor.now())
         self.stream.send(*encode_join(self.join))
 

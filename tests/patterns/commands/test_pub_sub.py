@@ -421,3 +421,24 @@ def test_no_message_is_printed_after_the_last_one_asked_for():
     for _ in range(3):
         printer.print([b"t", b"1"])
     assert lines == [b"1\n"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--snail", "1"),
+        ("--bind", KERNEL),
+        ("--connect", "tcp://127.0.0.1:1", "--connect", "tcp://127.0.0.1:2"),
+    ],
+)
+def test_a_conflating_subscriber_connects_to_one_cache(reactor_command, options):
+    result = reactor_command("sub", "--conflate", *options)
+    assert result.exit_code == 2
+    assert "--conflate" in result.stderr
+
+
+def test_a_conflating_subscriber_without_a_cache_has_no_answer(reactor_command):
+    result = reactor_command(
+        "sub", "--conflate", "--connect", KERNEL.replace("*", "1"), "--timeout", "0.2"
+    )
+    assert result.exit_code == 3

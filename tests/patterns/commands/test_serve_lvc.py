@@ -50,6 +50,41 @@ def test_it_serves_until_a_signal_ends_it(start_process, context, number):
     assert process.stdout.read() == "", "data only"
 
 
+def test_a_slow_subscriber_gets_the_newest_values(start_process, reactor_command, context):
+    options = ("--frontend", f"@{KERNEL}", "--backend", KERNEL, "--conflated", KERNEL)
+    process = start_process("serve", "lvc", *options, "--ttl", "gone/=0.001", "--separator", ":")
+    front, behind, conflated = ready_line(process)
+    with (
+        open_socket(context, zmq.XPUB, front) as feed,
+        open_socket(context, zmq.SUB, behind) as all_of_it,
+    ):
+        all_of_it.subscribe(b"")
+        assert feed.recv() == b"\x01"
+        frames = [[b"b", b"1"], [b"a", b"1"], [b"b", b"2"], [b"c:1"], [b"gone/a", b"1"], [b"end"]]
+        for message in frames:
+            feed.send_multipart(message)
+        assert [all_of_it.recv_multipart() for _ in frames] == frames
+    command = ("sub", "--conflate", "--connect", conflated, "-v", "--count", "4")
+    result = reactor_command(*command, "--timeout", "10")
+    assert (result.exit_code, result.stdout) == (0, "a 1\nb 2\nc:1 \nend \n")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=2.0) == 0
+
+
+def test_on_demand_it_asks_for_what_it_is_asked_for(start_process, context):
+    with context.socket(zmq.XPUB) as feed:
+        feed.linger = 0
+        feed.rcvtimeo = int(1000 * SECONDS)
+        feed.bind(KERNEL)
+        options = ("--frontend", feed.last_endpoint.decode(), "--backend", KERNEL)
+        process = start_process("serve", "lvc", *options, "--on-demand", "--linger", "0")
+        (behind,) = ready_line(process)
+        with open_socket(context, zmq.SUB, behind) as subscriber:
+            subscriber.subscribe(b"a")
+            assert feed.recv() == b"\x01a"
+        assert feed.recv() == b"\x00a"
+
+
 def test_its_logs_are_lines_of_json_when_nobody_watches(start_process):
     process = start_process("serve", "lvc", "--frontend", f"@{KERNEL}", "--backend", KERNEL)
     endpoints = ready_line(process)
@@ -98,6 +133,10 @@ def test_a_wrong_endpoint_is_one_clear_line(reactor_command, option, endpoint):
         ("--max-bytes", "many"),
         ("--high-water-mark", "0"),
         ("--patience", "-1"),
+        ("--ttl", "a=many"),
+        ("--ttl", "-1"),
+        ("--at-limit", "crash"),
+        ("--max-conflated", "0"),
         ("--unknown", "1"),
     ],
 )
