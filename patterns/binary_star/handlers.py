@@ -7,7 +7,7 @@ from typing import Protocol
 
 import zmq
 
-from patterns.binary_star.messages import MalformedHeartbeat, Progress, Role
+from patterns.binary_star.messages import MAX_HEARTBEAT, MalformedHeartbeat, Progress, Role
 from patterns.binary_star.protocol import (
     BecomeActive,
     BecomePassive,
@@ -22,6 +22,9 @@ from patterns.binary_star.protocol import (
     Transition,
 )
 from reactor import Handler, HandlerSet, PeriodicHandler, Policy, Stream, StreamHandler
+
+# libzmq hangs up on who announces a longer frame, before any of it is in memory.
+_MAX_FRAME = 16 * MAX_HEARTBEAT
 
 
 class Service(Protocol):
@@ -78,10 +81,20 @@ class BinaryStar(HandlerSet):
     def build(self) -> Iterable[Handler]:
         """Bind the state publisher, subscribe to the peer's, and tick."""
         self._state_out = self.open_stream(
-            zmq.PUB, self.state_bind, name="state-out", unmarked="bind", policy=Policy.DROP_OLDEST
+            zmq.PUB,
+            self.state_bind,
+            name="state-out",
+            unmarked="bind",
+            policy=Policy.DROP_OLDEST,
+            options={zmq.MAXMSGSIZE: _MAX_FRAME},
         )
         state_in = self.open_stream(
-            zmq.SUB, self.state_connect, name="state-in", unmarked="connect", subscribe=(b"",)
+            zmq.SUB,
+            self.state_connect,
+            name="state-in",
+            unmarked="connect",
+            subscribe=(b"",),
+            options={zmq.MAXMSGSIZE: _MAX_FRAME},
         )
         return [StreamHandler(self._state_out), _PeerListener(state_in, self), _Ticker(self)]
 

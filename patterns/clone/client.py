@@ -36,7 +36,7 @@ from patterns.clone.client_protocol import (
 )
 from patterns.clone.conditions import CONFLICT
 from patterns.clone.dialects import RFC12, Dialect
-from patterns.clone.messages import HUGZ, Frames, MalformedMessage
+from patterns.clone.messages import HUGZ, MAX_FRAME, Frames, MalformedMessage
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.ports import collector_of, publisher_of
 from patterns.clone.watching import Event, EventQueue, Watch, Watcher, concerns
@@ -459,7 +459,7 @@ class CloneClient(HandlerSet):
             name="subscriber",
             # HUGZ comes last: a heartbeat then proves that all subscriptions are there.
             subscribe=(*self.protocol.interest.subtrees, HUGZ),
-            options={zmq.RCVHWM: _HWM},
+            options={zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: MAX_FRAME},
         )
         stream.on_error = self._hook_failed
         stream.on_message(
@@ -496,7 +496,7 @@ class CloneClient(HandlerSet):
             self.servers[server],
             name=name,
             unmarked="connect",
-            options={zmq.RCVHWM: _HWM},
+            options={zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: MAX_FRAME},
         )
         stream.on_error = self._hook_failed
         stream.send(*frames)

@@ -14,6 +14,7 @@ from patterns.binary_star.messages import Role
 from patterns.binary_star.protocol import BinaryStarStatistics
 from patterns.clone.alarm import Alarm
 from patterns.clone.messages import (
+    MAX_FRAME,
     Frames,
     MalformedMessage,
     check_update,
@@ -137,7 +138,7 @@ class CloneServer(HandlerSet):
                 name="peer-updates",
                 unmarked="connect",
                 subscribe=(b"",),
-                options={zmq.RCVHWM: _PUBLISHER_HWM},
+                options={zmq.RCVHWM: _PUBLISHER_HWM, zmq.MAXMSGSIZE: MAX_FRAME},
             )
             self.star.name = f"{self.name}.star"
             handlers += [_PeerFollower(follow, self), self.star]
@@ -175,7 +176,7 @@ class CloneServer(HandlerSet):
                 zmq.ROUTER,
                 f"@tcp://{self.host}:{self.port or '*'}",
                 name="snapshots",
-                options={zmq.ROUTER_MANDATORY: 1},
+                options={zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: MAX_FRAME},
             )
             try:
                 return router, *self._bind_neighbours(router.endpoint)
@@ -191,7 +192,11 @@ class CloneServer(HandlerSet):
             f"@{publisher_of(endpoint)}",
             name="publisher",
             policy=Policy.DROP_OLDEST,
-            options={zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: _PUBLISHER_HWM},
+            options={
+                zmq.XPUB_VERBOSE: 1,
+                zmq.SNDHWM: _PUBLISHER_HWM,
+                zmq.MAXMSGSIZE: MAX_FRAME,
+            },
         )
         try:
             collector = self.open_stream(
@@ -199,7 +204,7 @@ class CloneServer(HandlerSet):
                 f"@{collector_of(endpoint)}",
                 name="collector",
                 subscribe=(b"",),
-                options={zmq.RCVHWM: _PUBLISHER_HWM},
+                options={zmq.RCVHWM: _PUBLISHER_HWM, zmq.MAXMSGSIZE: MAX_FRAME},
             )
         except EndpointError:
             publisher.close()
@@ -301,7 +306,7 @@ class CloneServer(HandlerSet):
             self.peer,
             name="peer-snapshot",
             unmarked="connect",
-            options={zmq.RCVHWM: _PUBLISHER_HWM},
+            options={zmq.RCVHWM: _PUBLISHER_HWM, zmq.MAXMSGSIZE: MAX_FRAME},
         )
         stream.on_error = self._hook_failed
         stream.on_message(lambda frames: self._receive_peer_snapshot(frames, attempt))

@@ -27,6 +27,9 @@ RESERVED_KEYS = frozenset({ICANHAZ, KTHXBAI, HUGZ})
 
 MAX_KEY = 255  # a C peer keeps the key as a string with a one-byte length and cuts longer ones
 MAX_BODY = 1 << 20
+# No frame comes near it. Whoever announces a longer one is hung up on, before any of it is in
+# memory; what is only somewhat too long is refused with a reason.
+MAX_FRAME = 2 * MAX_BODY
 MAX_PROPERTIES = 4096
 MAX_PROPERTY_COUNT = 32
 MAX_TTL = 365 * 24 * 3600

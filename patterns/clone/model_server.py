@@ -12,6 +12,7 @@ import zmq
 from patterns.clone.alarm import Alarm
 from patterns.clone.dialects import Dialect
 from patterns.clone.messages import (
+    MAX_FRAME,
     MAX_TTL,
     Frames,
     MalformedMessage,
@@ -129,7 +130,7 @@ class ModelServer(HandlerSet):
             name=_NAMES.get(socket_type, "collector"),
             policy=Policy.DROP_OLDEST,
             subscribe=(b"",) if socket_type == zmq.SUB else (),
-            options=_OPTIONS.get(socket_type, {}),
+            options={zmq.MAXMSGSIZE: MAX_FRAME, **_OPTIONS.get(socket_type, {})},
         )
 
     def sender(self, snapshots: Stream) -> SnapshotSender:

@@ -1,20 +1,36 @@
 """Raw sockets send what nobody should to each port of a real server: it counts and serves on."""
 
-import itertools
+import os
+import random
+import socket
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import zmq
 
+from patterns.binary_star.messages import PeerState, Progress, Role, State
 from patterns.clone.messages import (
     HUGZ,
+    MAX_BODY,
     KVMessage,
+    check_message,
+    check_update,
     decode_snapshot_end,
+    decode_snapshot_request,
     is_snapshot_end,
+    make_sequence,
+    snapshot_end,
     snapshot_request,
 )
 
-from .conftest import SECONDS
+from . import hostile
+from .conftest import SECONDS, free_ports
+
+# REACTOR_HOSTILE_LISTS=100000 for a long run: so many random lists for each port.
+LISTS = int(os.environ.get("REACTOR_HOSTILE_LISTS", 1500))
+MORE_MEMORY = 100 << 20
+PORTS = [(0, zmq.DEALER), (1, zmq.SUB), (2, zmq.PUB)]  # and what is at home there
 
 
 def update(key, body, uuid=b"", properties=b""):
@@ -52,14 +68,17 @@ class Peer:
         self._context = context
         self._address, _, port = endpoint.rpartition(":")
         self._port = int(port)
-        self._keys = itertools.count()
+        self.times_served = 0
+
+    def endpoint(self, offset):
+        return f"{self._address}:{self._port + offset}"
 
     def socket(self, socket_type, offset, **options):
         socket = self._context.socket(socket_type)
         socket.linger, socket.rcvtimeo = 0, int(1000 * SECONDS)
         for name, value in options.items():
             setattr(socket, name, value)
-        socket.connect(f"{self._address}:{self._port + offset}")
+        socket.connect(self.endpoint(offset))
         return socket
 
     def writer(self):
@@ -73,11 +92,13 @@ class Peer:
 
         What went through `writer` before has then been read by the server.
         """
-        key = b"key-%d" % next(self._keys)
+        self.times_served += 1
+        key = b"key-%d" % self.times_served
         with ExitStack() as opened:
             updates = opened.enter_context(self.socket(zmq.SUB, 1))
             updates.subscribe(b"")
-            assert updates.recv_multipart()[0] == HUGZ
+            while updates.recv_multipart()[0] != HUGZ:
+                pass
             (writer or opened.enter_context(self.writer())).send_multipart(update(key, b"value"))
             while (frames := updates.recv_multipart())[0] != key:
                 assert not int.from_bytes(frames[1]), "a heartbeat"
@@ -163,3 +184,283 @@ def test_ten_thousand_subscriptions_are_survived(server, peer):
         assert peer.is_served()
     assert server.terminate() == 0
     assert server.log("stopped")[0]["server"]["subtrees"] <= 1000
+
+
+# Random lists, and bytes that are no ZMTP
+
+is_update = hostile.decodes(check_update)
+is_request = hostile.decodes(decode_snapshot_request)
+is_publication = hostile.decodes(check_message)
+is_state = hostile.decodes(hostile.state_of)
+
+
+@pytest.fixture
+def seed():
+    """Another one each time, that of pytest-randomly, which prints how to repeat it."""
+    return random.randrange(1 << 32)
+
+
+def memory_of(server, name):
+    """A line of /proc/.../status, in bytes."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith(name + ":"))
+    return 1024 * int(kilobytes)
+
+
+KEPT = b"kept/"
+
+
+def hold(peer):
+    """Have the server hold something, and return its entries, as they must stay."""
+    with peer.writer() as writer:
+        for number in range(20):
+            writer.send_multipart(update(KEPT + b"%d" % number, b"value"))
+        assert peer.is_served(writer)
+    return held_by(peer)
+
+
+def held_by(peer):
+    with peer.socket(zmq.DEALER, 0) as dealer:
+        dealer.send_multipart(snapshot_request(KEPT))
+        frames = [dealer.recv_multipart()]
+        while not is_snapshot_end(frames[-1]):
+            frames.append(dealer.recv_multipart())
+    return frames[:-1]
+
+
+def attack_with_lists(peer, seed):
+    """So many random lists to each of the three ports; the count of those that must be refused."""
+    with peer.writer() as writer:
+        for frames in hostile.frame_lists(seed, LISTS, is_update):
+            writer.send_multipart(frames)
+        assert peer.is_served(writer), "what came before has been read by then"
+    with peer.socket(zmq.DEALER, 0) as dealer:
+        for frames in hostile.frame_lists(seed + 1, LISTS, is_request):
+            dealer.send_multipart(frames)
+        dealer.send_multipart(snapshot_request(b"nothing/"))
+        assert is_snapshot_end(dealer.recv_multipart())
+    with peer.socket(zmq.XSUB, 1, sndhwm=0) as subscriber:
+        for frames in hostile.frame_lists(seed + 2, LISTS, lambda frames: False):
+            subscriber.send_multipart(frames)
+        subscriber.send(b"\1HUGZ")
+        while subscriber.recv_multipart()[0] != HUGZ:
+            pass
+    return 2 * LISTS
+
+
+def attack_with_bytes(endpoint, seed, good_type):
+    for data in hostile.streams(seed, good_type).values():
+        hostile.send_bytes(endpoint, data)
+
+
+@pytest.mark.timeout(600)
+def test_random_lists_at_every_port_change_nothing(server, peer, seed):
+    held, memory = hold(peer), memory_of(server, "VmRSS")
+    expected = attack_with_lists(peer, seed)
+    assert held_by(peer) == held
+    assert peer.is_served()
+    assert memory_of(server, "VmHWM") < memory + MORE_MEMORY
+    assert server.terminate() == 0
+    (last,) = server.log("stopped")
+    assert last["errors"] == 0 and last["messages_refused"] >= expected
+    assert last["server"]["updates"] == len(held) + peer.times_served
+    assert last["server"]["subtrees"] <= 1000
+    assert len(server.log("message refused")) < 3 * SECONDS, "logged once a second and port"
+
+
+def test_bytes_that_are_no_zeromq_change_nothing(server, peer, seed):
+    held, memory = hold(peer), memory_of(server, "VmRSS")
+    for offset, good_type in PORTS:
+        for number in range(3):
+            attack_with_bytes(peer.endpoint(offset), seed + number, good_type)
+    assert held_by(peer) == held
+    assert peer.is_served()
+    assert memory_of(server, "VmHWM") < memory + MORE_MEMORY
+    assert server.terminate() == 0
+    (last,) = server.log("stopped")
+    assert last["errors"] == 0
+    assert last["server"]["updates"] == len(held) + peer.times_served
+
+
+@pytest.mark.parametrize(("offset", "good_type"), PORTS)
+def test_a_frame_that_is_far_too_long_ends_its_connection(server, peer, offset, good_type):
+    """Its bytes are never taken into memory: not even announced may it be."""
+    host, _, port = peer.endpoint(offset).removeprefix("tcp://").rpartition(":")
+    with socket.create_connection((host, int(port)), SECONDS) as connection:
+        data = hostile.GREETING + hostile.ready(good_type) + hostile.long_frame(64 * MAX_BODY)
+        connection.sendall(data)
+        with pytest.raises(ConnectionError):
+            while connection.recv(1000):
+                pass
+            raise ConnectionResetError("it has hung up")
+    assert peer.is_served()
+
+
+def test_connections_that_say_nothing_keep_nobody_out(server, peer):
+    with ExitStack() as opened:
+        for offset in range(3):
+            host, _, port = peer.endpoint(offset).removeprefix("tcp://").rpartition(":")
+            for _ in range(100):
+                connection = socket.create_connection((host, int(port)), SECONDS)
+                opened.enter_context(connection).sendall(hostile.GREETING[:11])
+        assert peer.is_served()
+
+
+class Pair:
+    """A primary and its backup, real ones; the primary is active, the backup follows it."""
+
+    def __init__(self, start_server, context):
+        primary, backup, *states = free_ports(3, 3, 1, 1)
+        self.states = [f"tcp://127.0.0.1:{port}" for port in states]
+        self.servers = [
+            start_server("clone", *options(role, own, peer, *state))
+            for role, own, peer, state in (
+                ("primary", primary, backup, self.states),
+                ("backup", backup, primary, self.states[::-1]),
+            )
+        ]
+        self.peers = [Peer(context, server.ready()) for server in self.servers]
+        with context.socket(zmq.SUB) as heard:
+            heard.rcvtimeo = int(1000 * SECONDS)
+            heard.subscribe(b"")
+            heard.connect(self.states[1])
+            while PeerState.decode(heard.recv()).state is not State.PASSIVE:
+                pass
+
+
+def options(role, port, peer, state_bind, state_connect):
+    given = {
+        "--role": role,
+        "--port": port,
+        "--peer": f"tcp://127.0.0.1:{peer}",
+        "--state-bind": state_bind,
+        "--state-connect": state_connect,
+        "--heartbeat": 0.5,
+        "--timeout": 5,
+    }
+    return [str(word) for pair in given.items() for word in pair]
+
+
+def changes_of(server):
+    return [(entry["old"], entry["new"]) for entry in server.log("state changed")]
+
+
+@pytest.mark.timeout(600)
+def test_random_lists_change_nothing_at_either_server_of_a_pair(start_server, context, seed):
+    pair = Pair(start_server, context)
+    active, passive = pair.peers
+    held, memories = hold(active), [memory_of(server, "VmRSS") for server in pair.servers]
+    before = [changes_of(server) for server in pair.servers]
+    expected = attack_with_lists(active, seed)
+    for state in pair.states:
+        attack_with_bytes(state, seed, zmq.SUB)
+    with passive.writer() as writer, passive.socket(zmq.DEALER, 0) as dealer:
+        for frames in hostile.frame_lists(seed + 3, LISTS, is_update):
+            writer.send_multipart(frames)
+        for frames in hostile.frame_lists(seed + 4, LISTS, is_request):
+            dealer.send_multipart(frames)
+        assert held_by(active) == held
+        assert [changes_of(server) for server in pair.servers] == before
+        assert pair.servers[0].terminate() == 0
+        # The passive one has read all of it when it answers on this connection: as the active.
+        while not dealer.poll(200):
+            dealer.send_multipart(snapshot_request(KEPT))
+        assert passive.is_served(writer)
+    assert held_by(passive) == held
+    assert memory_of(pair.servers[1], "VmHWM") < memories[1] + MORE_MEMORY
+    assert pair.servers[1].terminate() == 0
+    for server in pair.servers:
+        (last,) = server.log("stopped")
+        assert last["errors"] == 0
+        assert last["messages_refused"] >= expected
+
+
+class HostilePrimary:
+    """The active peer of a backup: a proper one, which in between says what nobody should."""
+
+    def __init__(self, context, start_server):
+        own, backup, own_state, backup_state = free_ports(3, 3, 1, 1)
+        self.sequence = make_sequence(5, 0)
+        self.sockets = [
+            _bind(context, zmq.ROUTER, own),
+            _bind(context, zmq.XPUB, own + 1),
+            _bind(context, zmq.PUB, own_state),
+        ]
+        self.snapshots, self.updates, self.states = self.sockets
+        addresses = [f"tcp://127.0.0.1:{port}" for port in (backup_state, own_state)]
+        self.server = start_server("clone", *options("backup", backup, own, *addresses))
+        self.server.ready()
+        self.heard = context.socket(zmq.SUB)
+        self.heard.subscribe(b"")
+        self.heard.connect(addresses[0])
+        self.sockets.append(self.heard)
+
+    def beat(self):
+        progress = Progress(epoch=5, sequence=self.sequence)
+        self.states.send(PeerState(Role.PRIMARY, State.ACTIVE, progress).encode())
+
+    def publish(self):
+        """One more proper update."""
+        self.sequence += 1
+        self.updates.send_multipart(KVMessage(b"key", self.sequence, b"", b"", b"1").encode())
+
+    def wait_for_request(self):
+        """Beat until the backup follows, and return who asks for a snapshot."""
+        assert self.updates.recv() == b"\1", "it subscribes"
+        while not self.snapshots.poll(100):
+            self.beat()
+        identity, *request = self.snapshots.recv_multipart()
+        assert tuple(request) == snapshot_request()
+        return identity
+
+    def wait_until_followed(self):
+        """Beat until the backup says that it holds what was published."""
+        while True:
+            self.beat()
+            heard = PeerState.decode(self.heard.recv())
+            if (heard.state, heard.progress.sequence) == (State.PASSIVE, self.sequence):
+                return
+
+    def close(self):
+        for each in self.sockets:
+            each.close()
+
+
+def _bind(context, socket_type, port):
+    socket = context.socket(socket_type)
+    socket.linger, socket.sndhwm, socket.rcvtimeo = 0, 0, int(1000 * SECONDS)
+    socket.bind(f"tcp://127.0.0.1:{port}")
+    return socket
+
+
+@pytest.fixture
+def hostile_primary(context, start_server):
+    primary = HostilePrimary(context, start_server)
+    yield primary
+    primary.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_passive_server_is_not_led_astray_by_what_its_peer_says(hostile_primary, seed):
+    peer = hostile_primary
+    identity = peer.wait_for_request()
+    for frames in hostile.frame_lists(seed, 1000, is_publication):
+        peer.snapshots.send_multipart((identity, *frames))
+    peer.snapshots.send_multipart((identity, *snapshot_end(peer.sequence)))
+    publications = hostile.frame_lists(seed + 1, LISTS, is_publication)
+    states = hostile.frame_lists(seed + 2, LISTS, is_state)
+    for number, (publication, state) in enumerate(zip(publications, states, strict=True)):
+        peer.updates.send_multipart(publication)
+        peer.states.send_multipart(state)
+        if number % 100 == 0:
+            peer.publish()
+            peer.beat()
+    peer.wait_until_followed()
+    assert changes_of(peer.server) == [("starting-backup", "syncing"), ("syncing", "passive")]
+    assert peer.server.terminate() == 0
+    (last,) = peer.server.log("stopped")
+    assert last["errors"] == 0
+    assert last["messages_refused"] == 1000 + 2 * LISTS
+    figures = last["server"]
+    assert figures["replicated"] == -(-LISTS // 100)
+    assert (figures["keys"], figures["resyncs"], figures["updates"]) == (1, 0, 0)
