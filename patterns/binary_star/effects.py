@@ -71,6 +71,13 @@ class ReportConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportMismatch:
+    """The two servers are configured differently; tell an operator. Sent once in a while."""
+
+    mismatch: str
+
+
+@dataclass(frozen=True, slots=True)
 class Transition:
     """The state has changed; `epoch` is the one known or begun."""
 
@@ -89,5 +96,6 @@ Effect: TypeAlias = (
     | SuspendService
     | ResumeService
     | ReportConflict
+    | ReportMismatch
     | Transition
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import zmq
 
-from patterns.binary_star.messages import MAX_HEARTBEAT, MalformedHeartbeat, Progress, Role
+from patterns.binary_star.messages import MAX_HEARTBEAT, MalformedHeartbeat, Progress, Role, State
 from patterns.binary_star.protocol import (
     BecomeActive,
     BecomePassive,
@@ -15,16 +16,25 @@ from patterns.binary_star.protocol import (
     Effect,
     RefuseRequest,
     ReportConflict,
+    ReportMismatch,
     ResumeService,
     SendHeartbeat,
     ServeRequest,
     SuspendService,
     Transition,
 )
+from patterns.binary_star.status import BinaryStarStatus
 from reactor import Handler, HandlerSet, PeriodicHandler, Policy, Stream, StreamHandler
 
 # libzmq hangs up on who announces a longer frame, before any of it is in memory.
 _MAX_FRAME = 16 * MAX_HEARTBEAT
+# When the peer's host is asked whether anybody listens, in seconds after the last time: a process
+# that is killed may lose its listener a moment after its connections.
+_QUESTIONS = (0.0, 0.002, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+async def _nothing_to_receive() -> None:
+    """For a service that receives nothing from the peer."""
 
 
 class Service(Protocol):
@@ -48,7 +58,10 @@ class BinaryStar(HandlerSet):
 
     `state_bind` and `state_connect` are endpoints (the Guide's defaults: the primary binds 5003 and
     connects to 5004, the backup the other way round). `heartbeat` and `timeout` are seconds and
-    must fit the peer's. Ask `request()` before each client's request (Guide, chapter 4).
+    must be the peer's. Ask `request()` before each client's request (Guide, chapter 4).
+    With `replicates` the service fetches the active's data, and says `synchronised()`; `progress`
+    tells how far it has come. `received_all` waits until it has all that a peer had sent whose
+    process has ended.
     """
 
     peer_errors = (MalformedHeartbeat,)
@@ -64,6 +77,7 @@ class BinaryStar(HandlerSet):
         timeout: float | None = None,
         progress: Callable[[], Progress] = Progress,
         replicates: bool = False,
+        received_all: Callable[[], Awaitable[None]] = _nothing_to_receive,
     ) -> None:
         super().__init__()
         self.state_bind = state_bind
@@ -76,6 +90,8 @@ class BinaryStar(HandlerSet):
             replicates=replicates,
         )
         self._service = service
+        self._received_all = received_all
+        self._asking = False
         self._state_out: Stream | None = None
 
     def build(self) -> Iterable[Handler]:
@@ -96,6 +112,8 @@ class BinaryStar(HandlerSet):
             subscribe=(b"",),
             options={zmq.MAXMSGSIZE: _MAX_FRAME},
         )
+        state_in.on_error = self._hook_failed
+        state_in.on_disconnected(lambda: self._peer_disconnected(state_in))
         return [StreamHandler(self._state_out), _PeerListener(state_in, self), _Ticker(self)]
 
     def request(self) -> bool:
@@ -109,6 +127,61 @@ class BinaryStar(HandlerSet):
     def out_of_sync(self) -> None:
         """The service's copy has a gap and is being fetched again."""
         self.carry_out(self.protocol.receive_out_of_sync(self.reactor.now()))
+
+    # What an operator orders
+
+    def status(self) -> BinaryStarStatus:
+        """What this server is and hears."""
+        return self.protocol.status(self.reactor.now())
+
+    def switchover(self) -> str:
+        """Hand over to the passive peer, without a loss; returns why not, or nothing.
+
+        It takes a moment: watch `status()` for the state to be LEAVING no more.
+        """
+        now = self.reactor.now()
+        problem = self.protocol.handover_problem(now)
+        if not problem:
+            self.carry_out(self.protocol.switchover(now))
+        return problem
+
+    def promote(self, *, force: bool = False) -> str:
+        """Be active, whatever this server holds; returns why not, or nothing.
+
+        A peer that is active and alive should hand over instead, unless `force` says otherwise.
+        """
+        status = self.status()
+        if status.state is State.ACTIVE:
+            return "this server is active"
+        alive = status.peer_age is not None and status.peer_age < self.protocol.timeout
+        if status.peer_state is State.ACTIVE and alive and not status.peer_gone and not force:
+            return "the peer is active: order a switchover there, or force it"
+        self.carry_out(self.protocol.promote(self.reactor.now()))
+        return ""
+
+    # A peer that ends
+
+    def _peer_disconnected(self, state_in: Stream) -> None:
+        """The connection broke: that may be the network's doing. The peer's host knows better."""
+        if not self._asking:
+            self._asking = True
+            self.reactor.spawn(self._ask_whether_gone(state_in, self.reactor.now()))
+
+    async def _ask_whether_gone(self, state_in: Stream, lost_at: float) -> None:
+        try:
+            for pause in _QUESTIONS:
+                await asyncio.sleep(pause)
+                if state_in.closed:
+                    return
+                if await state_in.is_refused(timeout=self.protocol.heartbeat):
+                    await self._received_all()
+                    if not state_in.closed:
+                        self.carry_out(self.protocol.receive_peer_gone(lost_at, self.reactor.now()))
+                    return
+        except Exception as error:
+            self._hook_failed(error)
+        finally:
+            self._asking = False
 
     def carry_out(self, effects: list[Effect]) -> bool:
         """Do what the rules say, in their order, at once; True if a request is to be served."""
@@ -127,12 +200,15 @@ class BinaryStar(HandlerSet):
                 case BecomePassive(diverged_since):
                     self._service.become_passive(diverged_since)
                 case SuspendService():
-                    self.log.warning("the loop stood still: asking the peer before serving")
+                    if self.protocol.state is not State.LEAVING:
+                        self.log.warning("the loop stood still: asking the peer before serving")
                     self._service.suspend()
                 case ResumeService():
                     self._service.resume()
                 case ReportConflict():
                     self._report(effect)
+                case ReportMismatch(mismatch):
+                    self.log.error("the two servers are configured differently", problem=mismatch)
                 case Transition(old, new, cause, epoch):
                     self.log.info(
                         "state changed",

@@ -29,13 +29,18 @@ class Role(enum.Enum):
 
 
 class State(enum.Enum):
-    """What a server does at the moment. SYNCING is passive, without a complete copy."""
+    """What a server does at the moment.
+
+    SYNCING is passive, without a complete copy. LEAVING is active no more, because its operator
+    wants the peer to be, and not passive yet: it serves nobody, and nothing it holds changes.
+    """
 
     STARTING_PRIMARY = "starting-primary"
     STARTING_BACKUP = "starting-backup"
     ACTIVE = "active"
     PASSIVE = "passive"
     SYNCING = "syncing"
+    LEAVING = "leaving"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class PeerState:
     `settled` is the epoch of the peer that lost to it in the last conflict. `beat` numbers the
     sender's heartbeats, and `heard` is the last number it heard from the receiver: so the
     receiver can tell a fresh heartbeat from one that waited in a queue. `interval_ms` is the time
-    between the sender's heartbeats.
+    between the sender's heartbeats, `timeout_ms` the silence after which it gives its peer up.
     """
 
     role: Role
@@ -71,6 +76,7 @@ class PeerState:
     beat: int = 0
     heard: int = 0
     interval_ms: int = 1000
+    timeout_ms: int = 2000
 
     def encode(self) -> bytes:
         """The one frame of the heartbeat."""
@@ -87,6 +93,7 @@ class PeerState:
             "beat": self.beat,
             "heard": self.heard,
             "interval_ms": self.interval_ms,
+            "timeout_ms": self.timeout_ms,
         }
         return "".join(f"{name}={value}\n" for name, value in values.items()).encode("ascii")
 
@@ -110,7 +117,7 @@ class PeerState:
         return cls(role, state, progress, **numbers)
 
 
-_NUMBERS = ("settled", "beat", "heard", "interval_ms")
+_NUMBERS = ("settled", "beat", "heard", "interval_ms", "timeout_ms")
 
 
 def _parse(frame: bytes) -> dict[str, str]:

@@ -7,8 +7,12 @@ The rules are those of the Guide (chapter 4, High-Availability Pair) with these 
 - SYNCING, passive without a complete copy of the active's data, is a state of its own. It becomes
   active on an operator's order only.
 - Every activity has an epoch, higher than any that this server or its peer knows of.
-- A server whose loop stood still for longer than the timeout asks its peer first, and serves
-  nobody meanwhile: the peer may have taken over.
+- A server whose loop stood still so long that the peer may have given it up asks the peer first,
+  and serves nobody meanwhile: it may have been replaced.
+- A peer whose host says that its process has ended is replaced at once. A connection that broke
+  says nothing of the kind, and is no event.
+- An operator hands over without a loss: the active serves nobody until the passive one, which
+  holds all that it does, has become active.
 
 Time is an argument: monotonic seconds. Call `tick` at least once per heartbeat.
 """
@@ -16,14 +20,16 @@ Time is an argument: monotonic seconds. Call `tick` at least once per heartbeat.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from patterns.binary_star.conflicts import diverged_since, resolve, writes_since_fork
 from patterns.binary_star.effects import (
     BecomeActive,
     BecomePassive,
     Effect,
     RefuseRequest,
     ReportConflict,
+    ReportMismatch,
     ResumeService,
     SendHeartbeat,
     ServeRequest,
@@ -37,24 +43,11 @@ from patterns.binary_star.messages import (
     Role,
     State,
 )
+from patterns.binary_star.status import BinaryStarStatistics, BinaryStarStatus
 from patterns.binary_star.table import TABLE, Action, Event
 
-
-@dataclass(frozen=True, slots=True)
-class BinaryStarStatistics:
-    """What a server of a pair has seen so far, as of one instant."""
-
-    state: State
-    epoch: int
-    serving: bool
-    heartbeats_sent: int
-    heartbeats_received: int
-    heartbeats_refused: int
-    requests_served: int
-    requests_refused: int
-    transitions: int
-    conflicts: int
-    stalls: int
+# How often a configuration that does not fit is reported.
+_MISMATCH_SECONDS = 60.0
 
 
 class BinaryStarProtocol:
@@ -82,6 +75,7 @@ class BinaryStarProtocol:
         self.replicates = replicates
         self.state = State.STARTING_PRIMARY if role is Role.PRIMARY else State.STARTING_BACKUP
         self.peer: PeerState | None = None
+        self.mismatch = ""  # how the peer is configured differently
         self._progress = progress
         self._epoch = 0
         self._settled = 0
@@ -89,6 +83,11 @@ class BinaryStarProtocol:
         self._next_beat: float | None = None
         self._observed_at: float | None = None
         self._peer_expires_at = float("inf")
+        self._peer_heard_at: float | None = None
+        self._peer_gone = False
+        self._state_since: float | None = None
+        self._handover_expires_at = float("inf")
+        self._mismatch_reported_at = float("-inf")
         # While not None: only a heartbeat that answers a later beat than this one counts.
         self._check_after_beat: int | None = None
         self._check_expires_at = 0.0
@@ -115,9 +114,11 @@ class BinaryStarProtocol:
         except MalformedHeartbeat:
             self._malformed += 1
             raise
-        effects = self._observe(now)
+        effects = self._observe(now) + self._compare_timings(peer, now)
         self._received += 1
         self.peer = peer
+        self._peer_heard_at = now
+        self._peer_gone = False
         self._peer_expires_at = now + self.timeout
         if self._check_after_beat is not None:
             if peer.heard <= self._check_after_beat:
@@ -125,6 +126,21 @@ class BinaryStarProtocol:
                 return effects
             return effects + self._end_check_and_fire(self._peer_event(peer), now)
         return effects + self._fire(self._peer_event(peer), now)
+
+    def receive_peer_gone(self, lost_at: float, now: float) -> list[Effect]:
+        """The peer's host says that its process has ended; the connection broke at `lost_at`.
+
+        Tell this only when all that the peer had sent has been received. A peer that was heard
+        since has been started again.
+        """
+        effects = self._observe(now)
+        if self._peer_heard_at is None or self._peer_heard_at > lost_at:
+            return effects
+        self._peer_gone = True
+        self._peer_expires_at = now
+        if self._check_after_beat is not None:
+            return effects + self._end_check_and_fire(Event.PEER_GONE, now)
+        return effects + self._fire(Event.PEER_GONE, now)
 
     def receive_client_request(self, now: float) -> list[Effect]:
         """A client wants service: its vote. Ends in ServeRequest or RefuseRequest.
@@ -159,12 +175,38 @@ class BinaryStarProtocol:
             effects += self._end_check()
         return effects + self._fire(Event.PROMOTE, now)
 
+    def handover_problem(self, now: float) -> str:
+        """Why `switchover` cannot be ordered now; empty if it can."""
+        if self.state is not State.ACTIVE:
+            return f"this server is {self.state.value}: order it at the active one"
+        if self._check_after_beat is not None or self.peer is None or now >= self._peer_expires_at:
+            return "the peer is not heard: there is nobody to hand over to"
+        if self.peer.state is not State.PASSIVE:
+            return f"the peer is {self.peer.state.value}: it has no complete copy"
+        return ""
+
+    def switchover(self, now: float) -> list[Effect]:
+        """An operator orders this active server to make its passive peer the active one.
+
+        It serves nobody until the peer has taken over, or goes on after `timeout` seconds. Nothing
+        happens while there is a `handover_problem`.
+        """
+        effects = self._observe(now)
+        if self.handover_problem(now):
+            return effects
+        self._handover_expires_at = now + self.timeout
+        return effects + self._fire(Event.SWITCHOVER, now)
+
     def tick(self, now: float) -> list[Effect]:
-        """Send the heartbeat if it is due; end a check that the peer has not answered."""
+        """Send the heartbeat if it is due; end a check or a handover that the peer ignores."""
         effects = self._observe(now)
         if self._check_after_beat is not None and now >= self._check_expires_at:
             effects += self._end_check()
-        if self._next_beat is None or now >= self._next_beat:
+        leaving = self.state is State.LEAVING
+        if leaving and now >= self._handover_expires_at:
+            return effects + self._fire(Event.HANDOVER_FAILED, now)
+        # Who hands over says so at every tick: the peer may just have lacked the last update.
+        if leaving or self._next_beat is None or now >= self._next_beat:
             self._next_beat = now + self.heartbeat
             effects.append(SendHeartbeat())
         return effects
@@ -175,12 +217,35 @@ class BinaryStarProtocol:
         return PeerState(
             role=self.role,
             state=self.state,
-            progress=replace(self._progress(), epoch=self.epoch),
+            progress=self._own(),
             settled=self._settled,
             beat=self._beats,
             heard=self.peer.beat if self.peer else 0,
             interval_ms=round(self.heartbeat * 1000),
+            timeout_ms=round(self.timeout * 1000),
         ).encode()
+
+    def status(self, now: float) -> BinaryStarStatus:
+        """What an operator asks for."""
+        peer, heard_at = self.peer, self._peer_heard_at
+        return BinaryStarStatus(
+            role=self.role,
+            state=self.state,
+            state_age=0.0 if self._state_since is None else now - self._state_since,
+            serving=self.serving,
+            epoch=self.epoch,
+            sequence=self._progress().sequence,
+            heartbeat=self.heartbeat,
+            timeout=self.timeout,
+            peer_state=peer.state if peer else None,
+            peer_age=None if heard_at is None else now - heard_at,
+            peer_epoch=peer.progress.epoch if peer else None,
+            peer_sequence=peer.progress.sequence if peer else None,
+            peer_gone=self._peer_gone,
+            mismatch=self.mismatch,
+            transitions=self._transitions,
+            conflicts=self._conflicts,
+        )
 
     def statistics(self) -> BinaryStarStatistics:
         """A frozen snapshot of the counters."""
@@ -201,23 +266,50 @@ class BinaryStarProtocol:
     # --- guards
 
     def _check_fits(self, peer: PeerState) -> None:
+        problem = ""
         if peer.role is self.role:
-            raise MalformedHeartbeat(f"both servers are configured as {self.role.value}")
-        if peer.interval_ms >= self.timeout * 1000:
-            raise MalformedHeartbeat(
+            problem = f"both servers are configured as {self.role.value}"
+        elif peer.interval_ms >= self.timeout * 1000:
+            problem = (
                 f"the peer beats every {peer.interval_ms} ms and is given up after {self.timeout} s"
             )
+        if problem:
+            self.mismatch = problem
+            raise MalformedHeartbeat(problem)
+
+    def _compare_timings(self, peer: PeerState, now: float) -> list[Effect]:
+        """Both servers must know alike when one gives the other up; until then, say so."""
+        own = (round(self.heartbeat * 1000), round(self.timeout * 1000))
+        theirs = (peer.interval_ms, peer.timeout_ms)
+        self.mismatch = ""
+        if own == theirs:
+            self._mismatch_reported_at = float("-inf")
+            return []
+        self.mismatch = (
+            f"heartbeat and timeout are {own[0]} and {own[1]} ms here,"
+            f" {theirs[0]} and {theirs[1]} ms at the peer"
+        )
+        if now < self._mismatch_reported_at + _MISMATCH_SECONDS:
+            return []
+        self._mismatch_reported_at = now
+        return [ReportMismatch(self.mismatch)]
+
+    def _own(self) -> Progress:
+        return replace(self._progress(), epoch=self.epoch)
 
     def _observe(self, now: float) -> list[Effect]:
         """Notice a loop that stood still: what we know about the peer is as old as that."""
         previous, self._observed_at = self._observed_at, now
         if previous is None:
+            self._state_since = now
             self._peer_expires_at = now + self.timeout
             return []
-        if now - previous <= self.timeout:
+        if now - previous > self.heartbeat:
+            # Our silence is not the peer's: what it said meanwhile waits to be heard.
+            self._peer_expires_at = max(self._peer_expires_at, now + self.heartbeat / 2)
+        if now - self._unheard_since(previous) <= self.timeout:
             return []
         self._stalls += 1
-        # Our silence is not the peer's: give it the time to be heard.
         self._peer_expires_at = now + self.timeout
         if self.peer is None:
             return []
@@ -226,6 +318,12 @@ class BinaryStarProtocol:
         self._check_expires_at = now + self.timeout
         self._next_beat = now + self.heartbeat
         return [SuspendService(), SendHeartbeat()] if was_serving else [SendHeartbeat()]
+
+    def _unheard_since(self, previous: float) -> float:
+        """Since when the peer may have heard nothing of us: an active may have been replaced."""
+        if self.state is not State.ACTIVE or self._next_beat is None:
+            return previous
+        return min(previous, self._next_beat - self.heartbeat)
 
     def _end_check(self) -> list[Effect]:
         self._check_after_beat = None
@@ -246,11 +344,23 @@ class BinaryStarProtocol:
         if peer.state is State.STARTING_BACKUP:
             return Event.PEER_BACKUP
         if peer.state is State.ACTIVE:
-            return self._conflict(peer) if self.state is State.ACTIVE else Event.PEER_ACTIVE
+            return self._peer_active(peer)
+        if peer.state is State.LEAVING:
+            own = self._own()
+            theirs = (peer.progress.epoch, peer.progress.sequence)
+            complete = not self.replicates or (own.epoch, own.sequence) >= theirs
+            return Event.PEER_HANDS_OVER if complete else Event.PEER_LEAVING
         ahead = self._is_ahead(peer)
         if peer.state is State.PASSIVE:
             return Event.PEER_PASSIVE_AHEAD if ahead else Event.PEER_PASSIVE
         return Event.PEER_SYNCING_AHEAD if ahead else Event.PEER_SYNCING
+
+    def _peer_active(self, peer: PeerState) -> Event:
+        own = self._own()
+        took_over = peer.progress.epoch > own.epoch and peer.progress.fork_sequence >= own.sequence
+        if self.state is State.ACTIVE or (self.state is State.LEAVING and not took_over):
+            return resolve(self.role, own, peer)
+        return Event.PEER_ACTIVE
 
     def _is_ahead(self, peer: PeerState) -> bool:
         """True if a peer that is not active holds more than we do."""
@@ -263,44 +373,12 @@ class BinaryStarProtocol:
             return peer.role is Role.PRIMARY
         return theirs > (epoch, own.sequence)
 
-    # --- two actives
-
-    def _conflict(self, peer: PeerState) -> Event:
-        """Who decides is the one with the lower epoch, so that the two never both do.
-
-        It either yields, or goes on in a higher epoch than the peer's and says that the peer's is
-        settled; then the peer yields.
-        """
-        epoch = self.epoch
-        if peer.progress.epoch > epoch and peer.settled >= epoch:
-            return Event.PEER_ACTIVE_WINS
-        decides = (epoch, self.role is not Role.PRIMARY)
-        if decides > (peer.progress.epoch, peer.role is not Role.PRIMARY):
-            return Event.PEER_ACTIVE_DECIDES
-        own_writes, peer_writes = self._writes_since_fork(peer)
-        own = (own_writes, epoch, self.role is Role.PRIMARY)
-        theirs = (peer_writes, peer.progress.epoch, peer.role is Role.PRIMARY)
-        return Event.PEER_ACTIVE_LOSES if own > theirs else Event.PEER_ACTIVE_WINS
-
-    def _writes_since_fork(self, peer: PeerState) -> tuple[int, int]:
-        own, theirs = replace(self._progress(), epoch=self.epoch), peer.progress
-        return _writes_since(own, theirs), _writes_since(theirs, own)
-
-    def _diverged_since(self) -> int | None:
-        """The sequence up to which our data is the peer's too."""
-        if self.peer is None:
-            return None
-        theirs = self.peer.progress
-        if theirs.fork_epoch == self.epoch:
-            return theirs.fork_sequence
-        return self._progress().fork_sequence
-
     def _report(self, *, won: bool) -> list[Effect]:
         assert self.peer is not None
         self._conflicts += 1
-        own_writes, peer_writes = self._writes_since_fork(self.peer)
-        peer_epoch = self.peer.progress.epoch
-        return [ReportConflict(won, own_writes, peer_writes, self.epoch, peer_epoch)]
+        theirs = self.peer.progress
+        own_writes, peer_writes = writes_since_fork(self._own(), theirs)
+        return [ReportConflict(won, own_writes, peer_writes, self.epoch, theirs.epoch)]
 
     # --- the table
 
@@ -312,6 +390,7 @@ class BinaryStarProtocol:
             effects += self._act(action, event, old)
         if self.state is not old:
             self._transitions += 1
+            self._state_since = now
             effects.insert(0, Transition(old, self.state, event, self.epoch))
         if self.state is not old or Action.LEAD in actions:
             # At once: until the peer knows, it may do the same.
@@ -332,29 +411,28 @@ class BinaryStarProtocol:
             case Action.LEAD:
                 return [self._lead(event)]
             case Action.FOLLOW:
-                return [BecomePassive(self._diverged_since() if old is State.ACTIVE else None)]
+                return [BecomePassive(self._diverged_since(event, old))]
             case Action.REPORT_WON:
                 return self._report(won=True)
             case Action.REPORT_LOST:
                 return self._report(won=False)
+            case Action.SUSPEND:
+                return [SuspendService()]
+            case Action.RESUME:
+                return [ResumeService()]
+
+    def _diverged_since(self, event: Event, old: State) -> int | None:
+        conflict = event is not Event.PEER_ACTIVE and old in (State.ACTIVE, State.LEAVING)
+        if not conflict or self.peer is None:
+            return None
+        return diverged_since(self._own(), self.peer.progress)
 
     def _lead(self, event: Event) -> BecomeActive:
         peer_epoch = self.peer.progress.epoch if self.peer else 0
-        if event is Event.PEER_ACTIVE_LOSES:
-            self._settled = peer_epoch
+        if event in (Event.PEER_ACTIVE_LOSES, Event.PROMOTE):
+            self._settled = peer_epoch  # an operator's word is not put to the vote
         self._epoch = max(self.epoch, peer_epoch) + 1
         return BecomeActive(self._epoch, forced=event is Event.PROMOTE)
-
-
-def _writes_since(own: Progress, other: Progress) -> int:
-    """The updates that one active accepted since the two parted.
-
-    If the other left from our present epoch, all after that point; else all since we became
-    active ourselves.
-    """
-    if other.fork_epoch == own.epoch:
-        return max(0, own.sequence - other.fork_sequence)
-    return own.writes
 
 
 __all__ = [
@@ -364,6 +442,7 @@ __all__ = [
     "BecomePassive",
     "BinaryStarProtocol",
     "BinaryStarStatistics",
+    "BinaryStarStatus",
     "Effect",
     "Event",
     "MalformedHeartbeat",
@@ -371,6 +450,7 @@ __all__ = [
     "Progress",
     "RefuseRequest",
     "ReportConflict",
+    "ReportMismatch",
     "ResumeService",
     "Role",
     "SendHeartbeat",

@@ -48,6 +48,7 @@ _HWM = 100_000
 WATCH_LIMIT = 1_000_000
 # A server with heartbeats answers a subscription with one at once; another one is not waited for.
 _JOIN_AFTER = 0.5
+DEFAULT_TTL = 3.0
 
 
 class CloneClient(HandlerSet):
@@ -59,8 +60,9 @@ class CloneClient(HandlerSet):
 
     `servers` are snapshot endpoints (port P) in order of preference, of one service. The client
     holds the keys below `subtree`, which is one or several, and reads and writes there only. Reads
-    are local and go on while no server is there; `age` tells how old they are. A server that is
-    silent for `server_ttl` seconds is left for the next one: the first in order, but for the one
+    are local and go on while no server is there; `age` tells how old they are. A server whose
+    connection breaks, or that is silent for `server_ttl` seconds (by default for two of its own
+    heartbeats), is left for the next one: the first in order, but for the one
     that was lost. It is not left again while it serves, whichever it is. At most `max_writes`
     writes wait for their acknowledgement; each is sent again every `retry` seconds and after a
     failover, and given up after `write_timeout`. Or register it on a Reactor of your own.
@@ -76,7 +78,7 @@ class CloneClient(HandlerSet):
         subtree: Text | Iterable[Text] = b"",
         *,
         dialect: Dialect | None = None,
-        server_ttl: float = 3.0,
+        server_ttl: float | None = None,
         max_writes: int = 10_000,
         retry: float = 2.0,
         write_timeout: float = 30.0,
@@ -91,15 +93,17 @@ class CloneClient(HandlerSet):
         if subtree and not self.dialect.subtrees:
             raise ValueError("this model has no subtrees")
         self._form = self.dialect.form.client()
+        ttl = server_ttl or DEFAULT_TTL
         self.protocol = ClientProtocol(
             len(self.servers),
             [_bytes(each) for each in ([subtree] if isinstance(subtree, Text) else subtree)],
             jitter=jitter,
-            server_ttl=server_ttl,
+            server_ttl=ttl,
             join_after=None if self.dialect.heartbeats else _JOIN_AFTER,
             # A server that knows of no votes may stumble over one.
-            vote_after=server_ttl / 6 if self.dialect.heartbeats else float("inf"),
-            vote_interval=server_ttl / 3,
+            vote_after=ttl / 6 if self.dialect.heartbeats else float("inf"),
+            vote_interval=ttl / 3,
+            learns=server_ttl is None,
             outbox=Outbox(max_writes=max_writes, retry=retry, timeout=write_timeout),
         )
         self._make_uuid = make_uuid
@@ -467,6 +471,11 @@ class CloneClient(HandlerSet):
                 lambda frames: self.carry_out(
                     self.protocol.receive_published(frames, subscription, self.reactor.now())
                 )
+            )
+        )
+        stream.on_disconnected(
+            lambda: self.carry_out(
+                self.protocol.receive_disconnected(subscription, self.reactor.now())
             )
         )
         stream.open([publisher_of(self.servers[server])], unmarked="connect")

@@ -55,6 +55,10 @@ from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.store import KeyValueStore, StoreFull
 from patterns.clone.writer import ConditionsUnsupported, Writer
 
+# How long a server may be silent, in its own heartbeats and in seconds.
+_SILENT_INTERVALS = 2.1
+_LEAST_TTL, _GREATEST_TTL = 0.1, 60.0
+
 
 class ClientState(enum.Enum):
     """What a client is doing.
@@ -103,7 +107,9 @@ class ClientProtocol:
     at each call and spreads the clients' attempts. With `join_after`, the service may be one
     without heartbeats: after so many seconds, or when an update has proved the subscription, the
     client asks for a snapshot all the same, and it takes no silence for death until it has heard a
-    first heartbeat.
+    first heartbeat. With `learns`, a server's own heartbeat interval takes the place of
+    `server_ttl`, `vote_after` and `vote_interval` as soon as it is heard. `haste` is the longest
+    pause, in seconds, after the end of a server that was followed.
     """
 
     def __init__(
@@ -116,6 +122,8 @@ class ClientProtocol:
         join_after: float | None = None,
         vote_after: float = 0.5,
         vote_interval: float = 1.0,
+        learns: bool = False,
+        haste: float = 0.02,
         pause: float = 0.25,
         max_pause: float = 30.0,
         max_body: int = MAX_BODY,
@@ -131,6 +139,8 @@ class ClientProtocol:
         self.join_after = join_after
         self.vote_after = vote_after
         self.vote_interval = vote_interval
+        self.learns = learns
+        self.haste = haste
         self.pause = pause
         self.max_pause = max_pause
         self.max_body = max_body
@@ -153,7 +163,10 @@ class ClientProtocol:
         self._grace_until = float("-inf")
         self._sync_expires_at = float("inf")
         self._join_at = float("inf")
+        self._patience = server_ttl
+        self._hasty_attempts = 0
         self._vote_at = float("inf")
+        self._vote_wait = vote_interval
         self._resume_at = float("inf")
         self._live_since: float | None = None
         self._failures = 0
@@ -290,12 +303,16 @@ class ClientProtocol:
 
     def _receive_heartbeat(self, frames: Sequence[bytes], now: float) -> list[Effect]:
         beat = decode_heartbeat(frames)
+        if not beat.active:
+            return self._lose("server steps down", now)
         if not self._beats and frames[0] == HUGZ:
             self._beats = True
             if self.live:  # the subscription came later than was hoped for: again, with proof
                 return self._resync("heartbeats have begun", now)
             self._losses = LossDetector(self.interest)
             self.state = ClientState.CONNECTING
+        if self.learns and beat.interval_ms:
+            self._learn(beat.interval_ms / 1000)
         ours = not beat.subtree or beat.subtree in self.interest.subtrees
         lost = self._losses.receive_heartbeat(beat) if ours else ""
         if lost and self.state is not ClientState.CONNECTING:
@@ -414,6 +431,7 @@ class ClientProtocol:
         self.epoch = max(self.epoch, epoch_of(collection.newest))
         self.state = ClientState.LIVE
         self._live_since = now
+        self._hasty_attempts = 0
         self._snapshots += 1
         effects = _differences(old, self.store)
         effects += self._writer.receive_map(self.store, now)
@@ -435,6 +453,8 @@ class ClientProtocol:
     def deadline(self) -> float:
         """The instant at which `tick` wants to be called at the latest."""
         latest = (self._observed_at or 0.0) + self.server_ttl / 4
+        if self.state is not ClientState.STALE:
+            latest = min(latest, self._silent_at)
         expiry = None if self.live else self.store.next_expiry
         if expiry is not None:
             latest = min(latest, expiry)
@@ -451,18 +471,29 @@ class ClientProtocol:
                 return effects + (self._connect(now) if now >= self._resume_at else [])
             case ClientState.CONNECTING if now >= self._join_at:
                 return effects + self._request_snapshots(now)
-            case ClientState.CONNECTING if not self._silent(now) and now >= self._vote_at:
-                self._vote_at = now + self.vote_interval
+            case ClientState.CONNECTING if now < self._silent_at and now >= self._vote_at:
+                self._vote_at = now + self._vote_wait
+                self._vote_wait = min(2 * self._vote_wait, self.vote_interval)
                 return [*effects, Vote(self.server, snapshot_request(HUGZ))]
             case ClientState.SYNCING if now >= max(self._sync_expires_at, self._grace_until):
                 self._snapshots_failed += 1
                 return effects + self._fail("no snapshot", now)
-            case _ if self._silent(now):
-                return effects + self._fail("server silent", now)
+            case _ if now >= self._silent_at:
+                return effects + self._lose("server silent", now)
         return effects
 
-    def _silent(self, now: float) -> bool:
-        return self._beats and now >= max(self._heard_at + self.server_ttl, self._grace_until)
+    @property
+    def _silent_at(self) -> float:
+        if not self._beats:
+            return float("inf")
+        connecting = self.state is ClientState.CONNECTING
+        patience = self._patience if connecting else self.server_ttl
+        return max(self._heard_at + patience, self._grace_until)
+
+    def _learn(self, interval: float) -> None:
+        """A server that misses two heartbeats is silent. Its passive peer thinks so as well."""
+        self.server_ttl = min(max(_SILENT_INTERVALS * interval, _LEAST_TTL), _GREATEST_TTL)
+        self.vote_after, self.vote_interval = self.server_ttl / 6, self.server_ttl / 3
 
     def _expire(self, now: float) -> list[Effect]:
         """Without a server that would say so, a value goes when its own time is over.
@@ -484,12 +515,15 @@ class ClientProtocol:
 
     def receive_disconnected(self, subscription: int, now: float) -> list[Effect]:
         """The subscriber's connection broke: what was published meanwhile is lost."""
+        self._observe(now)
         if subscription != self._subscription or self.state is ClientState.STALE:
             return []
-        return self._resync("disconnected", now)
+        self._loss_count += 1
+        return self._lose("disconnected", now)
 
     def _connect(self, now: float) -> list[Effect]:
         self.state = ClientState.CONNECTING
+        self._patience, self._vote_wait = self.server_ttl, self.vote_interval
         self._subscription += 1
         self._losses = (LossDetector if self._beats else NumberWatch)(self.interest)
         self._heard_at = now
@@ -497,12 +531,27 @@ class ClientProtocol:
             self._join_at = now + self.join_after
         self._vote_at = now + self.vote_after
         self._resume_at = float("inf")
+        if self._hasty_attempts and self._beats:
+            self._hasty_attempts -= 1
+            self._patience, self._vote_wait = self.server_ttl / 6, self.vote_interval / 8
+            self._vote_at = now
         return [Connect(self.server, self._subscription)]
 
     def _resync(self, reason: str, now: float) -> list[Effect]:
         """Something was lost: fetch everything again, from the same server."""
         self._loss_count += 1
         return self._leave(reason) + self._pause(now)
+
+    def _lose(self, reason: str, now: float) -> list[Effect]:
+        """The server has ended, or hands over: ask the others at once, each for a short time.
+
+        Twice round; whoever takes over needs about as long. Only when it was followed for some
+        time: a connection that breaks again and again is none to hurry for.
+        """
+        followed = self._live_since is not None and now - self._live_since >= self.server_ttl
+        if followed and self._beats:
+            self._hasty_attempts = 2 * len(self._round)
+        return self._fail(reason, now)
 
     def _fail(self, reason: str, now: float) -> list[Effect]:
         """This server will not do: go to the next, round and round, for ever.
@@ -536,6 +585,9 @@ class ClientProtocol:
         if self._live_since is not None and now - self._live_since > self.max_pause:
             self._failures = 0
         self._live_since = None
+        if self._hasty_attempts and self._beats:
+            self._resume_at = now + min(self.haste, self.server_ttl / 20) * self._jitter()
+            return self._connect(now) if now >= self._resume_at else []
         longest = min(self.max_pause, self.pause * 2 ** min(self._failures, 30))
         self._failures += 1
         self._resume_at = now + longest * self._jitter()

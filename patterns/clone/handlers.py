@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import zmq
@@ -113,9 +115,11 @@ class CloneServer(HandlerSet):
                 timeout=timeout,
                 progress=self.protocol.progress,
                 replicates=True,
+                received_all=self._received_all,
             )
         self._snapshots: SnapshotSender | None = None
         self._peer_snapshot: Stream | None = None
+        self._peer_ended = asyncio.Event()  # the peer has published nothing that is not received
 
     def build(self) -> Iterable[Handler]:
         """Bind the three ports and return the handlers of each, those of the pair last."""
@@ -140,6 +144,8 @@ class CloneServer(HandlerSet):
                 subscribe=(b"",),
                 options={zmq.RCVHWM: _PUBLISHER_HWM, zmq.MAXMSGSIZE: MAX_FRAME},
             )
+            self._peer_ended.set()
+            follow.on_disconnected(self._peer_ended.set)
             self.star.name = f"{self.name}.star"
             handlers += [_PeerFollower(follow, self), self.star]
         return handlers
@@ -256,6 +262,12 @@ class CloneServer(HandlerSet):
         self._snapshots.give_up()
         self.carry_out(self.protocol.become_passive(self.reactor.now(), diverged_since))
         self.resume()
+
+    async def _received_all(self) -> None:
+        """Wait until what a peer that has ended had published is received, or nearly for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.protocol.heartbeat):
+                await self._peer_ended.wait()
 
     def suspend(self) -> None:
         """Leave clients' messages in the sockets."""
@@ -390,6 +402,7 @@ class _PeerFollower(StreamHandler):
 
     def on_message(self, frames: list[bytes]) -> None:
         server = self._server
+        server._peer_ended.clear()
         server.carry_out(server.protocol.receive_published(frames, self.reactor.now()))
 
 

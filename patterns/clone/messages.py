@@ -375,12 +375,15 @@ class Heartbeat:
     """A decoded heartbeat, with None for what the server does not say.
 
     `subtree` is empty in a HUGZ. `sequence` is the last number published (in that subtree), and
-    `updates` how many updates of that subtree were published so far.
+    `updates` how many updates of that subtree were published so far. `interval_ms` is the time
+    between heartbeats. A server that is not `active` any more says so once, and then nothing.
     """
 
     subtree: bytes
     sequence: int | None
     updates: int | None
+    interval_ms: int | None = None
+    active: bool = True
 
 
 def decode_heartbeat(frames: Sequence[bytes]) -> Heartbeat:
@@ -395,7 +398,13 @@ def decode_heartbeat(frames: Sequence[bytes]) -> Heartbeat:
     if sequence is None and number:
         sequence = number
     subtree = b"" if frames[0] == HUGZ else frames[0]
-    return Heartbeat(subtree, sequence, decode_number(properties, "n"))
+    return Heartbeat(
+        subtree,
+        sequence,
+        updates=decode_number(properties, "n"),
+        interval_ms=decode_number(properties, "hb"),
+        active=properties.get("role", "active") == "active",
+    )
 
 
 def refusal(frames: Sequence[bytes], reason: str) -> Frames:

@@ -349,6 +349,9 @@ class ServerProtocol:
         With `diverged_since`, what was accepted here after that sequence is reported first.
         """
         effects: list[Effect] = []
+        if self.state is ServerState.ACTIVE:
+            # Clients need not wait until they miss the next one.
+            effects.append(Publish(heartbeat(b"role=passive\n")))
         if diverged_since is not None:
             entries = self.store.changed_since(diverged_since)
             effects += [ReportDiverged(entries)] if entries else []

@@ -1,5 +1,7 @@
 """The wiring of a pair in virtual time: whom it hears, what it orders, what it survives."""
 
+import asyncio
+
 import pytest
 import structlog
 import zmq
@@ -61,6 +63,7 @@ def pair(make_star, fake_loop):
     """A primary that is active and a backup that is passive."""
     primary, backup = make_star(Role.PRIMARY), make_star(Role.BACKUP)
     fake_loop.run_until(lambda: backup.protocol.state is State.PASSIVE)
+    fake_loop.run_pending()  # and the primary hears of it
     return primary, backup
 
 
@@ -76,11 +79,13 @@ def test_two_servers_find_their_states_and_order_their_services(pair):
     assert (primary.orders, backup.orders) == (["active"], ["passive"])
 
 
-def test_the_order_comes_before_the_answer_to_the_request_that_caused_it(pair, fake_loop):
+def test_s6_7_the_order_comes_before_the_answer_to_the_request_that_caused_it(
+    pair, fake_loop, fake_network
+):
     """The Guide's Python code answers first and becomes active on a later turn."""
     primary, backup = pair
     assert not backup.request()
-    stop(primary, fake_loop)
+    fake_network.partition("primary")
     fake_loop.advance(2.5)
     del backup.orders[:]
     assert backup.request()
@@ -91,6 +96,86 @@ def test_a_request_at_the_active_is_served(pair):
     primary, backup = pair
     assert primary.request()
     assert not backup.request()
+
+
+def test_a_peer_whose_process_ends_is_replaced_at_once(pair, fake_loop):
+    primary, backup = pair
+    began = fake_loop.time()
+    stop(primary, fake_loop)
+    fake_loop.run_until(lambda: backup.protocol.serving)
+    assert fake_loop.time() - began < 0.01
+    assert backup.orders == ["passive", "active"]
+
+
+def test_bs_3_a_connection_that_breaks_is_not_the_end_of_the_peer(pair, fake_loop, fake_network):
+    """A blip of the network makes no second active, however often it comes."""
+    primary, backup = pair
+    for _ in range(20):
+        fake_network.partition("primary", "backup", reset=True)
+        fake_loop.advance(0.5)
+        fake_network.heal()
+        fake_loop.advance(2.0)
+        backup.request()
+    assert (primary.protocol.state, backup.protocol.state) == (State.ACTIVE, State.PASSIVE)
+
+
+def test_a_service_receives_everything_before_its_peer_counts_as_gone(make_star, fake_loop):
+    received = asyncio.Event()
+    primary = make_star(Role.PRIMARY)
+    backup = make_star(Role.BACKUP, received_all=received.wait)
+    fake_loop.run_until(lambda: backup.protocol.state is State.PASSIVE)
+    stop(primary, fake_loop)
+    fake_loop.advance(1.5)
+    assert backup.protocol.state is State.PASSIVE
+    received.set()
+    fake_loop.run_pending()
+    assert backup.protocol.serving
+
+
+def test_an_operator_switches_over(pair, fake_loop):
+    primary, backup = pair
+    assert "order it at the active one" in backup.switchover()
+    assert primary.switchover() == ""
+    fake_loop.run_until(lambda: backup.protocol.serving)
+    fake_loop.run_until(lambda: primary.protocol.state is State.PASSIVE)
+    assert primary.orders == ["active", "suspend", "passive"]
+    assert backup.orders == ["passive", "active"]
+
+
+def test_a_handover_that_nobody_takes_is_taken_back(pair, fake_loop, fake_network):
+    primary, backup = pair
+    primary.switchover()
+    fake_network.partition("primary")
+    fake_loop.advance(2.5)
+    assert primary.protocol.serving
+    assert primary.orders == ["active", "suspend", "resume"]
+
+
+def test_bs_6_an_operator_promotes_what_nothing_else_would(make_star, fake_loop):
+    backup = make_star(Role.BACKUP)
+    fake_loop.advance(60.0)
+    assert not backup.request()
+    assert backup.promote() == ""
+    assert backup.request()
+    assert backup.promote() == "this server is active"
+
+
+def test_a_promotion_beside_an_active_peer_must_be_forced(pair, fake_loop):
+    primary, backup = pair
+    assert "the peer is active" in backup.promote()
+    assert backup.promote(force=True) == ""
+    fake_loop.run_pending()
+    assert backup.protocol.serving and not primary.protocol.serving
+
+
+def test_timings_that_differ_are_an_error_in_the_log_and_in_the_status(make_star, fake_loop):
+    with structlog.testing.capture_logs() as log:
+        primary = make_star(Role.PRIMARY, heartbeat=0.5)
+        make_star(Role.BACKUP, heartbeat=0.5, timeout=2.0)
+        fake_loop.advance(30.0)
+    errors = [e for e in log if e["event"] == "the two servers are configured differently"]
+    assert sorted(error["handler"] for error in errors) == ["backup", "primary"]
+    assert "500 and 2000 ms at the peer" in primary.status().mismatch
 
 
 def test_heartbeats_go_out_in_every_state(make_star, fake_loop, fake_network):

@@ -16,43 +16,44 @@ from patterns.binary_star.protocol import (
     Event,
     RefuseRequest,
     ReportConflict,
+    ReportMismatch,
     ResumeService,
     SendHeartbeat,
     ServeRequest,
     SuspendService,
     Transition,
 )
+from patterns.binary_star.table import COLUMNS
 
 PRIMARY, BACKUP = Role.PRIMARY, Role.BACKUP
 
 # One line an event, one letter a state: starting primary, starting backup, active, passive,
-# syncing. "." stays, "A" becomes active, "S" follows, "I" and "P" are told; "s" serves, "r"
-# refuses, "V" becomes active and serves; "L" reports and follows, "W" reports and goes on.
+# syncing, leaving. "." stays, "A" becomes active, "S" follows, "I" and "P" are told; "s" serves,
+# "r" refuses, "V" becomes active and serves; "L" reports and follows, "W" reports and goes on;
+# "H" hands over, "B" is active again, in a new epoch "N", after a conflict "C".
 EXPECTED = {
-    Event.PEER_PRIMARY: "...A.",
-    Event.PEER_BACKUP: "A..A.",
-    Event.PEER_ACTIVE: "SS...",
-    Event.PEER_ACTIVE_WINS: "..L..",
-    Event.PEER_ACTIVE_LOSES: "..W..",
-    Event.PEER_ACTIVE_DECIDES: ".....",
-    Event.PEER_PASSIVE: "...A.",
-    Event.PEER_PASSIVE_AHEAD: "..L..",
-    Event.PEER_SYNCING: "AA.A.",
-    Event.PEER_SYNCING_AHEAD: "..AA.",
-    Event.REQUEST_PEER_FRESH: "rrsrr",
-    Event.REQUEST_PEER_SILENT: "VrsVr",
-    Event.REQUEST_UNCHECKED: "rrrrr",
-    Event.SYNCHRONISED: "....P",
-    Event.OUT_OF_SYNC: "...I.",
-    Event.PROMOTE: "AA.AA",
+    Event.PEER_PRIMARY: "...A.B",
+    Event.PEER_BACKUP: "A..A.B",
+    Event.PEER_ACTIVE: "SS...S",
+    Event.PEER_ACTIVE_WINS: "..L..L",
+    Event.PEER_ACTIVE_LOSES: "..W..C",
+    Event.PEER_ACTIVE_DECIDES: "......",
+    Event.PEER_PASSIVE: "...A..",
+    Event.PEER_PASSIVE_AHEAD: "..L..L",
+    Event.PEER_SYNCING: "AA.A.B",
+    Event.PEER_SYNCING_AHEAD: "..AA.N",
+    Event.PEER_LEAVING: "SS....",
+    Event.PEER_HANDS_OVER: "SS.A..",
+    Event.PEER_GONE: "...A.B",
+    Event.REQUEST_PEER_FRESH: "rrsrrr",
+    Event.REQUEST_PEER_SILENT: "VrsVrr",
+    Event.REQUEST_UNCHECKED: "rrrrrr",
+    Event.SYNCHRONISED: "....P.",
+    Event.OUT_OF_SYNC: "...I..",
+    Event.PROMOTE: "AA.AAN",
+    Event.SWITCHOVER: "..H...",
+    Event.HANDOVER_FAILED: ".....B",
 }
-COLUMNS = (
-    State.STARTING_PRIMARY,
-    State.STARTING_BACKUP,
-    State.ACTIVE,
-    State.PASSIVE,
-    State.SYNCING,
-)
 MEANING = {
     ".": (None, ()),
     "A": (State.ACTIVE, (Action.LEAD,)),
@@ -64,6 +65,10 @@ MEANING = {
     "V": (State.ACTIVE, (Action.LEAD, Action.SERVE)),
     "L": (State.SYNCING, (Action.REPORT_LOST, Action.FOLLOW)),
     "W": (State.ACTIVE, (Action.REPORT_WON, Action.LEAD)),
+    "H": (State.LEAVING, (Action.SUSPEND,)),
+    "B": (State.ACTIVE, (Action.RESUME,)),
+    "N": (State.ACTIVE, (Action.LEAD, Action.RESUME)),
+    "C": (State.ACTIVE, (Action.REPORT_WON, Action.LEAD, Action.RESUME)),
 }
 
 
@@ -121,7 +126,7 @@ def kinds(effects):
 class TestHeartbeat:
     @given(
         st.sampled_from([(role, state) for role in Role for state in State]),
-        st.lists(st.integers(0, 2**63 - 1), min_size=9, max_size=9),
+        st.lists(st.integers(0, 2**63 - 1), min_size=10, max_size=10),
     )
     def test_decoding_inverts_encoding(self, pair, numbers):
         role, state = pair
@@ -134,7 +139,7 @@ class TestHeartbeat:
         frame = beat(BACKUP, State.ACTIVE, Progress(2, 30, 4, 1, 20), beat=7, heard=6)
         assert frame == (
             b"pair=1\nrole=backup\nstate=active\nepoch=2\nsequence=30\nwrites=4\nfork_epoch=1\n"
-            b"fork_sequence=20\nsettled=0\nbeat=7\nheard=6\ninterval_ms=1000\n"
+            b"fork_sequence=20\nsettled=0\nbeat=7\nheard=6\ninterval_ms=1000\ntimeout_ms=2000\n"
         )
 
     def test_names_of_a_later_version_are_left_out(self):
@@ -226,6 +231,7 @@ class TestVote:
 
     def test_s6_7_becoming_active_comes_before_serving(self):
         star = server(PRIMARY)
+        star.tick(1.0)
         star.tick(1.9)
         effects = kinds(star.receive_client_request(2.0))
         assert effects.index(BecomeActive) < effects.index(ServeRequest)
@@ -251,6 +257,7 @@ class TestVote:
     def test_bs_8_any_request_is_a_vote_so_writers_alone_bring_a_failover(self):
         # The wiring asks for every update too: nothing here knows what kind of request it is.
         star = server(BACKUP, state=State.PASSIVE)
+        star.tick(1.0)
         star.tick(1.9)
         assert BecomeActive(1) in star.receive_client_request(2.0)
 
@@ -261,6 +268,7 @@ class TestVote:
 
     def test_f9_a_syncing_server_refuses_whatever_the_silence(self):
         star = server(BACKUP, state=State.SYNCING)
+        star.tick(1.0)
         star.tick(1.9)
         assert star.receive_client_request(2.0) == [RefuseRequest()]
         assert star.receive_synchronised(2.1) == [
@@ -503,6 +511,204 @@ class TestStall:
         star.tick(9.0)
         star.promote(9.1)
         assert star.serving
+
+    def test_f6_an_active_whose_heartbeat_is_overdue_asks_even_after_a_shorter_pause(self):
+        """The peer counts from the last heartbeat; our pause began almost one interval later."""
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(1, 9)), 0.9)
+        assert star.receive_client_request(2.1) == [
+            SuspendService(),
+            SendHeartbeat(),
+            RefuseRequest(),
+        ]
+
+    def test_f6_a_passive_hears_what_waited_through_a_pause_before_it_takes_over(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 0.9)
+        assert star.receive_client_request(2.9) == [RefuseRequest()]
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 2.9)
+        assert star.receive_client_request(3.5) == [RefuseRequest()]
+
+
+class TestGone:
+    def test_a_passive_replaces_a_peer_whose_process_has_ended_without_a_vote(self):
+        star = server(BACKUP, Progress(4, 9), state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE, Progress(4, 9)), 1.0)
+        assert star.receive_peer_gone(1.2, 1.201) == [
+            Transition(State.PASSIVE, State.ACTIVE, Event.PEER_GONE, 5),
+            BecomeActive(5),
+            SendHeartbeat(),
+        ]
+        assert star.status(1.3).peer_gone
+
+    def test_f9_an_incomplete_copy_does_not(self):
+        star = server(BACKUP, state=State.SYNCING)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1.0)
+        assert star.receive_peer_gone(1.2, 1.201) == []
+
+    def test_a_peer_that_was_heard_since_is_not_gone(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1.0)
+        assert star.receive_peer_gone(0.9, 1.1) == []
+        assert star.receive_client_request(1.2) == [RefuseRequest()]
+
+    def test_a_peer_that_was_never_heard_is_not_gone(self):
+        star = server(PRIMARY)
+        assert star.receive_peer_gone(0.5, 0.6) == []
+        assert star.receive_client_request(0.7) == [RefuseRequest()]
+
+    def test_a_starting_primary_need_not_wait_for_it(self):
+        star = server(PRIMARY)
+        star.receive_peer_state(beat(BACKUP, State.SYNCING, Progress(1, 9)), 1.0)
+        star.receive_peer_gone(1.1, 1.2)
+        assert star.state is State.STARTING_PRIMARY
+        assert ServeRequest() in star.receive_client_request(1.3)
+
+    def test_a_peer_that_is_heard_again_is_there(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1.0)
+        star.receive_peer_gone(1.1, 1.2)
+        star.receive_peer_state(beat(PRIMARY, State.STARTING_PRIMARY), 1.5)
+        assert not star.status(1.5).peer_gone
+        assert star.state is State.ACTIVE
+
+    def test_a_server_that_checks_its_peer_takes_the_answer_of_the_host(self):
+        star = server(BACKUP, state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1.0)
+        star.tick(9.0)
+        star.receive_peer_gone(9.1, 9.2)
+        assert star.serving
+
+
+class TestHandover:
+    def pair(self, backup=(1, 9)):
+        self.progress = {PRIMARY: Progress(1, 9), BACKUP: Progress(*backup)}
+        active, passive = (
+            BinaryStarProtocol(
+                role, progress=lambda role=role: self.progress[role], replicates=True
+            )
+            for role in (PRIMARY, BACKUP)
+        )
+        active.state, passive.state = State.ACTIVE, State.PASSIVE
+        for star in (active, passive):
+            star.tick(0.0)
+        passive.receive_peer_state(active.heartbeat_frame(), 0.1)
+        active.receive_peer_state(passive.heartbeat_frame(), 0.1)
+        return active, passive
+
+    def test_the_passive_takes_over_and_nobody_reports_a_conflict(self):
+        active, passive = self.pair()
+        cause = Event.SWITCHOVER
+        assert active.switchover(0.2) == [
+            Transition(State.ACTIVE, State.LEAVING, cause, 1),
+            SuspendService(),
+            SendHeartbeat(),
+        ]
+        assert active.receive_client_request(0.2) == [RefuseRequest()]
+        assert BecomeActive(2) in passive.receive_peer_state(active.heartbeat_frame(), 0.3)
+        self.progress[BACKUP] = Progress(2, 10, 1, 1, 9)
+        effects = active.receive_peer_state(passive.heartbeat_frame(), 0.4)
+        assert BecomePassive(None) in effects
+        assert not [effect for effect in effects if isinstance(effect, ReportConflict)]
+        assert passive.serving and active.state is State.SYNCING
+
+    def test_the_passive_waits_for_the_last_update(self):
+        active, passive = self.pair(backup=(1, 8))
+        active.switchover(0.2)
+        assert passive.receive_peer_state(active.heartbeat_frame(), 0.2) == []
+        assert active.tick(0.4) == [SendHeartbeat()]
+        self.progress[BACKUP] = Progress(1, 9)
+        passive.receive_peer_state(active.heartbeat_frame(), 0.4)
+        assert passive.state is State.ACTIVE
+
+    def test_the_active_goes_on_when_the_peer_does_not_take_over(self):
+        active, _ = self.pair()
+        active.switchover(0.2)
+        for now in (0.7, 1.2, 1.7):
+            assert active.tick(now) == [SendHeartbeat()]
+        assert ResumeService() in active.tick(2.2)
+        assert active.receive_client_request(2.2) == [ServeRequest()]
+
+    @pytest.mark.parametrize("state", [State.SYNCING, State.ACTIVE, State.STARTING_BACKUP])
+    def test_there_must_be_a_passive_peer(self, state):
+        star = server(PRIMARY, state=State.ACTIVE)
+        assert "nobody to hand over to" in star.handover_problem(0.1)
+        star.receive_peer_state(beat(BACKUP, state), 0.2)
+        star.state = State.ACTIVE
+        assert "no complete copy" in star.handover_problem(0.3)
+        assert star.switchover(0.3) == []
+        assert star.state is State.ACTIVE
+
+    def test_the_peer_must_be_heard(self):
+        active, _ = self.pair()
+        assert active.handover_problem(0.2) == ""
+        assert "not heard" in active.handover_problem(2.2)
+
+    def test_only_the_active_hands_over(self):
+        _, passive = self.pair()
+        assert "order it at the active one" in passive.handover_problem(0.2)
+
+    def test_two_actives_are_a_conflict_also_while_one_hands_over(self):
+        active, _ = self.pair()
+        active.switchover(0.2)
+        stranger = Progress(2, 5, 5, fork_epoch=1, fork_sequence=3)
+        effects = active.receive_peer_state(beat(BACKUP, State.ACTIVE, stranger), 0.3)
+        assert ReportConflict(True, 6, 5, 1, 2) in effects
+        assert kinds(effects)[-3:] == [BecomeActive, ResumeService, SendHeartbeat]
+
+    def test_a_promotion_at_the_passive_is_not_put_to_the_vote(self):
+        active, passive = self.pair()
+        self.progress[PRIMARY] = Progress(1, 99, 99)
+        passive.promote(0.2)
+        self.progress[BACKUP] = Progress(2, 2, 0, 1, 9)
+        active.receive_peer_state(passive.heartbeat_frame(), 0.3)
+        assert active.state is not State.ACTIVE and passive.serving
+
+
+class TestTimings:
+    def test_a_peer_with_other_timings_is_reported_once_in_a_while_and_shown(self):
+        star = server(PRIMARY)
+        other = beat(BACKUP, State.STARTING_BACKUP, interval_ms=500, timeout_ms=2000)
+        (report,) = [e for e in star.receive_peer_state(other, 1.0) if type(e) is ReportMismatch]
+        assert "1000 and 2000 ms here, 500 and 2000 ms at the peer" in report.mismatch
+        assert star.status(1.0).mismatch == report.mismatch
+        now, reports = 1.0, 0
+        while now < 121.0:
+            now += 0.5
+            reports += ReportMismatch in kinds(star.receive_peer_state(other, now))
+        assert reports == 2
+
+    def test_it_is_over_when_the_peer_comes_back_with_the_same(self):
+        star = server(PRIMARY)
+        star.receive_peer_state(beat(BACKUP, State.STARTING_BACKUP, timeout_ms=9000), 1.0)
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE), 1.5)
+        assert star.status(1.5).mismatch == ""
+
+    def test_what_is_refused_is_shown_too(self):
+        star = server(PRIMARY)
+        with pytest.raises(MalformedHeartbeat):
+            star.receive_peer_state(beat(PRIMARY), 1.0)
+        assert star.status(1.0).mismatch == "both servers are configured as primary"
+
+
+class TestStatus:
+    def test_it_tells_role_state_epoch_sequence_and_peer_age(self):
+        star = server(PRIMARY, Progress(3, 40), state=State.STARTING_PRIMARY)
+        assert star.status(0.5).peer_age is None
+        star.receive_peer_state(beat(BACKUP, State.SYNCING, Progress(2, 30)), 1.0)
+        status = star.status(1.75)
+        assert (status.role, status.state, status.epoch, status.sequence) == (
+            PRIMARY,
+            State.ACTIVE,
+            4,
+            40,
+        )
+        assert (status.peer_state, status.peer_epoch, status.peer_sequence) == (
+            State.SYNCING,
+            2,
+            30,
+        )
+        assert (status.state_age, status.peer_age) == (0.75, 0.75)
 
 
 class Pair:

@@ -59,10 +59,14 @@ class Service:
         return primary, backup
 
     def kill(self, handler):
-        """End a process at once: what is on its way to or from it is lost, nobody is told."""
+        """End a process at once: what is on its way to or from it is lost, connections break."""
         self.network.partition(handler.name, reset=True)
         self.stop(handler, hard=True)
         self.network.heal(handler.name)
+
+    def vanish(self, handler):
+        """Cut a machine off: nothing is reset, nothing refused, and it goes on by itself."""
+        self.network.partition(handler.name)
 
     def stop(self, handler, hard=False):
         """End a process by its own will."""

@@ -408,11 +408,82 @@ class TestLoss:
         joined.protocol._failures = 7
         for second in range(1, 13):
             joined.hear(hugz(seq(0)), float(second))
-        joined.protocol.receive_disconnected(joined.subscription, 12.0)
+        joined.hear(hugz(seq(5)), 12.0)
         joined.tick(12.9)
         assert joined.protocol.state is ClientState.STALE
         joined.tick(13.0)
         assert joined.protocol.state is ClientState.CONNECTING
+
+
+class TestHaste:
+    """What a client does when the server that it followed for a while is gone."""
+
+    def lost(self, servers=2, lose=None, **arguments):
+        joined = Joined(servers=servers, **arguments)
+        joined.protocol.haste = 0.02
+        for second in range(1, 5):
+            joined.hear(hugz(seq(0)), float(second))
+        lose = lose or (lambda: joined.protocol.receive_disconnected(joined.subscription, 5.0))
+        return joined, joined.follow(lose())
+
+    def test_it_asks_the_next_server_at_once(self):
+        joined, effects = self.lost(jitter=0.5)
+        assert effects == [Stale("disconnected"), Disconnect(0)]
+        assert only(joined.tick(5.01), Connect) == [Connect(1, 2)]
+        assert only(joined.tick(5.01), Vote) == [Vote(1, (b"ICANHAZ?", b"HUGZ"))]
+
+    def test_f29_the_clients_do_not_all_ask_at_the_same_instant(self):
+        for jitter in (0.25, 1.0):
+            joined, _ = self.lost(jitter=jitter)
+            assert joined.protocol.deadline == 5.0 + 0.02 * jitter
+
+    def test_a_server_that_says_it_steps_down_is_left_at_once(self):
+        joined = Joined(servers=2, jitter=0.0)
+        for second in range(1, 5):
+            joined.hear(hugz(seq(0)), float(second))
+        effects = joined.hear(heartbeat(b"role=passive\n"), 5.0)
+        assert effects == [Stale("server steps down"), Disconnect(0), Connect(1, 2)]
+
+    def test_it_votes_more_and_more_slowly(self):
+        joined, effects = self.lost(jitter=0.0)
+        votes = [n / 100 for n in range(500, 540) if only(joined.tick(n / 100), Vote)]
+        assert votes == [5.0, 5.13, 5.38]
+
+    def test_it_tries_everybody_twice_and_then_takes_its_time(self):
+        joined, effects = self.lost(jitter=0.0)
+        tried, now = only(effects, Connect), 5.0
+        times = [now]
+        while len(tried) < 6:
+            now += 0.05
+            found = only(joined.tick(now), Connect)
+            tried += found
+            times += [now] * len(found)
+        assert [connect.server for connect in tried] == [1, 0, 1, 0, 1, 0]
+        waits = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert all(wait < 0.6 for wait in waits[:4]) and waits[4] >= 3.0
+
+    def test_f28_a_connection_that_breaks_again_and_again_is_no_reason_to_hurry(self):
+        joined = Joined(servers=2, jitter=1.0, pause=1.0)
+        joined.protocol.receive_disconnected(joined.subscription, 0.5)
+        assert joined.tick(1.4) == []
+        assert only(joined.tick(1.5), Connect) == [Connect(1, 2)]
+
+    def test_a_break_of_an_earlier_subscription_is_nothing(self):
+        joined, _ = self.lost(jitter=0.0)
+        assert joined.protocol.receive_disconnected(1, 5.1) == []
+
+    def test_a_server_tells_how_long_it_may_be_silent(self):
+        joined = Joined(servers=2, learns=True)
+        joined.hear(heartbeat(b"seq=%d\nhb=100\n" % seq(0)), 0.1)
+        for n in range(2, 31):
+            assert joined.tick(n / 100 + 0.001) == []
+        assert Stale("server silent") in joined.tick(0.32)
+
+    @pytest.mark.parametrize("interval", [b"0", b"1", b"99999999999"])
+    def test_f34_but_within_limits(self, interval):
+        joined = Joined(servers=2, learns=True)
+        joined.hear(heartbeat(b"seq=%d\nhb=%s\n" % (seq(0), interval)), 0.1)
+        assert 0.1 <= joined.protocol.server_ttl <= 60.0
 
 
 class TestFailover:

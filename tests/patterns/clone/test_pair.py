@@ -170,7 +170,7 @@ def test_a_writer_alone_votes_too(service):
     """A client of the Guide that only writes must be able to bring about the failover."""
     primary, backup = service.pair()
     writer = service.writer(5568)
-    service.kill(primary)
+    service.vanish(primary)
     service.loop.advance(3.0)
     assert states(backup) == [PASSIVE]
     writer.send(*update(b"key", b"1"))
@@ -184,7 +184,7 @@ def test_what_is_malformed_is_no_vote(service, frames):
     primary, backup = service.pair()
     writer = service.writer(5568)
     dealer = service.dealer(BACKUP)
-    service.kill(primary)
+    service.vanish(primary)
     service.loop.advance(3.0)
     writer.send(*frames)
     dealer.send(*frames)
@@ -206,6 +206,66 @@ def test_a_client_is_served_again_within_ten_seconds(service):
     assert states(backup) == [ACTIVE]
     assert (client.server, client.get("key")) == (BACKUP, b"2")
     assert contents(backup) == {b"key": b"2"}
+
+
+def test_a_client_of_a_killed_server_is_served_again_within_a_tenth_of_a_second(service):
+    service.network.delay(0.001)
+    primary, backup = service.pair()
+    client = service.live(follow_both(service))
+    service.loop.advance(5.0)
+    service.kill(primary)
+    began = service.loop.time()
+    service.wait(client.set("key", "2"), timeout=10.0)
+    assert service.loop.time() - began < 0.1
+    assert (client.server, contents(backup)) == (BACKUP, {b"key": b"2"})
+
+
+@pytest.mark.parametrize("heartbeat", [0.1, 1.0])
+@pytest.mark.parametrize("after", [0.0, 0.3, 0.6, 0.95])
+def test_a_client_of_a_machine_that_vanishes_is_served_within_two_and_a_half_heartbeats(
+    service, heartbeat, after
+):
+    primary, backup = service.pair(heartbeat=heartbeat)
+    client = service.live(follow_both(service))
+    service.loop.advance((5 + after) * heartbeat)
+    service.vanish(primary)
+    began = service.loop.time()
+    service.loop.run_until(lambda: not client.live)
+    service.wait(client.wait_live())
+    assert service.loop.time() - began < 2.5 * heartbeat
+    assert client.server == BACKUP
+
+
+def test_an_operator_switches_over_and_no_write_fails(service):
+    primary, backup = service.pair()
+    client = service.live(follow_both(service))
+    futures = []
+    for number in range(100):
+        futures.append(client.set(f"key{number}", "x"))
+        service.loop.advance(0.02)
+        if number == 50:
+            assert primary.star.switchover() == ""
+    began = service.loop.time()
+    for future in futures:
+        service.wait(future)
+    assert service.loop.time() - began < 0.5
+    assert states(primary, backup) == [PASSIVE, ACTIVE]
+    assert client.server == BACKUP
+    assert contents(primary) == contents(backup) == contents(client)
+    assert len(contents(backup)) == 100
+    assert (primary.diverged, backup.diverged) == (0, 0)
+
+
+def test_a_broken_connection_sends_a_client_round_and_back(service):
+    """No failover: the server is there, and its passive peer hears it."""
+    primary, backup = service.pair()
+    client = service.live(follow_both(service))
+    service.loop.advance(5.0)
+    service.network.partition("primary.publisher", "client", reset=True)
+    service.network.heal()
+    service.loop.advance(1.0)
+    assert client.live and client.server == PRIMARY
+    assert states(primary, backup) == [ACTIVE, PASSIVE]
 
 
 @pytest.mark.parametrize("killed_after", [0.5, 1.0, 1.004, 1.007])

@@ -513,10 +513,12 @@ class TestSyncing:
         fork = protocol.sequence
         protocol.receive_update(kvset(b"/b"), 1.0)
         effects = protocol.become_passive(2.0, fork)
-        assert [type(effect) for effect in effects] == [ReportDiverged, RequestSnapshot]
-        assert [entry[0] for entry in effects[0].entries] == [b"/b"]
+        farewell, *rest = effects
+        assert farewell == Publish(heartbeat(b"role=passive\n"))
+        assert [type(effect) for effect in rest] == [ReportDiverged, RequestSnapshot]
+        assert [entry[0] for entry in rest[0].entries] == [b"/b"]
         nothing = active()
-        assert nothing.become_passive(2.0, nothing.sequence) == [RequestSnapshot(1)]
+        assert nothing.become_passive(2.0, nothing.sequence)[1:] == [RequestSnapshot(1)]
 
 
 class TestPromotion:

@@ -289,7 +289,7 @@ def test_a_watch_says_when_its_server_is_lost(start_process):
     process = start_process("watch", "--server", ready(server))
     assert process.stdout.readline() == "live\n"
     server.kill()
-    assert "stale: server silent\n" in iter(process.stderr.readline, "")
+    assert "stale: disconnected\n" in iter(process.stderr.readline, "")
 
 
 @pytest.mark.parametrize("arguments", [("watch",), ("ls",)], ids=["watch", "ls"])

@@ -1,0 +1,45 @@
+"""Two actives: which of them goes on, and what the other one gives up.
+
+The side that accepted more updates since the two parted, then the higher epoch, then the primary.
+"""
+
+from __future__ import annotations
+
+from patterns.binary_star.messages import PeerState, Progress, Role
+from patterns.binary_star.table import Event
+
+
+def resolve(role: Role, own: Progress, peer: PeerState) -> Event:
+    """What a server that is active makes of a peer that is active too.
+
+    Who decides is the one with the lower epoch, so that the two never both do. It either yields,
+    or goes on in a higher epoch than the peer's and says that the peer's is settled; then the peer
+    yields.
+    """
+    epoch, peer_epoch = own.epoch, peer.progress.epoch
+    if peer_epoch > epoch and peer.settled >= epoch:
+        return Event.PEER_ACTIVE_WINS
+    decides = (epoch, role is not Role.PRIMARY)
+    if decides > (peer_epoch, peer.role is not Role.PRIMARY):
+        return Event.PEER_ACTIVE_DECIDES
+    own_writes, peer_writes = writes_since_fork(own, peer.progress)
+    ours = (own_writes, epoch, role is Role.PRIMARY)
+    theirs = (peer_writes, peer_epoch, peer.role is Role.PRIMARY)
+    return Event.PEER_ACTIVE_LOSES if ours > theirs else Event.PEER_ACTIVE_WINS
+
+
+def writes_since_fork(own: Progress, theirs: Progress) -> tuple[int, int]:
+    """The updates that each of two actives accepted since they parted: ours, theirs."""
+    return _writes_since(own, theirs), _writes_since(theirs, own)
+
+
+def diverged_since(own: Progress, theirs: Progress) -> int:
+    """The sequence up to which our data is the peer's too."""
+    return theirs.fork_sequence if theirs.fork_epoch == own.epoch else own.fork_sequence
+
+
+def _writes_since(own: Progress, other: Progress) -> int:
+    """If the other left from our present epoch, all after that; else all since we were active."""
+    if other.fork_epoch == own.epoch:
+        return max(0, own.sequence - other.fork_sequence)
+    return own.writes
