@@ -1,5 +1,6 @@
 """Black box: a recorded feed, replayed at full speed, into a box of two process workers.
 
+The feed was recorded at 1,000 messages a second, into a file that `reactor replay` reads as well.
 Each message costs some microseconds of Python, and its number within its key: work that sees a key
 go back raises, and would be counted as failed. Halfway, one of the two workers is killed.
 """
@@ -10,18 +11,19 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-import zmq
 
 from patterns.black_box import BlackBox, Delivery, QueuePolicy, Work
-from reactor import Reactor, Stream
+from patterns.espresso import Kind, RecordFile, Replay
+from reactor import Reactor
 
 LAST_LINE = r"(\d+) of \1 messages handled, 0 out of order"
 
 KEYS = 100
+FEED_RATE = 1000.0  # messages a second, when it was recorded
 TURNS = 500
 
 
@@ -41,61 +43,44 @@ class Check(Work):
 
 
 def record(file: Path, count: int) -> None:
-    """Write a feed down, one message a line: its key and its number within the key."""
-    with file.open("wb") as lines:
-        for number in range(count):
-            lines.write(b"key%d %d\n" % (number % KEYS, number // KEYS))
+    """Write a feed down as `reactor record` does: two frames, a key and its number within it."""
+    recording = RecordFile(file)
+    recording.open(began=0.0, wall=0.0)
+    for number in range(count):
+        key, body = b"key%d" % (number % KEYS), b"%d" % (number // KEYS)
+        recording.append(number / FEED_RATE, Kind.MESSAGE, (key, body))
+    recording.close()
 
 
-def replay(file: Path) -> Iterator[tuple[bytes, ...]]:
-    """Read a feed back, in constant memory."""
-    with file.open("rb") as lines:
-        for line in lines:
-            yield tuple(line.split())
+async def example(file: Path, count: int) -> int:
+    record(file, count)
+    with file.open("rb") as recording:
+        # Speed 0 is as fast as it is taken; it begins when the box has subscribed.
+        replay = Replay(recording, "tcp://127.0.0.1:*", speed=0, on_done=lambda: None)
+        async with Reactor(stop_timeout=5.0) as reactor:
+            await reactor.register(replay)
+            box = BlackBox(
+                replay.bound_endpoint,
+                Check,
+                workers=2,
+                policy=QueuePolicy.STOP_READING,  # a replay can wait, a live feed cannot
+                delivery=Delivery.AT_LEAST_ONCE,
+            )
+            await reactor.register(box)
+            began = reactor.now()
+            workers = list(box.foreman.pids.values())
+            print(f"ready at {replay.bound_endpoint}, workers {workers}", flush=True)
+            await handle_with_a_kill(box, count)
+            return report(box, count, reactor.now() - began)
 
 
-async def publish(feed: Stream, messages: Iterator[tuple[bytes, ...]]) -> None:
-    """Publish as fast as the box reads: XPUB_NODROP tells when it has enough for now."""
-    for message in messages:
-        while not feed.try_send(*message):
-            await asyncio.sleep(0.001)
-
-
-async def example(count: int) -> int:
-    async with Reactor(stop_timeout=5.0) as reactor:
-        feed = reactor.open_stream(zmq.XPUB, "@tcp://127.0.0.1:*", options={zmq.XPUB_NODROP: 1})
-        subscribed = asyncio.Event()
-        feed.on_message(lambda frames: subscribed.set())
-        box = BlackBox(
-            feed.endpoint,
-            Check,
-            workers=2,
-            policy=QueuePolicy.STOP_READING,  # a replay can wait, a live feed cannot
-            delivery=Delivery.AT_LEAST_ONCE,
-        )
-        await reactor.register(box)
-        print(f"ready at {feed.endpoint}, workers {list(box.foreman.pids.values())}", flush=True)
-        await subscribed.wait()
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "feed"
-            record(file, count)
-            seconds = await replay_with_a_kill(reactor, box, feed, file, count)
-        return report(box, count, seconds)
-
-
-async def replay_with_a_kill(
-    reactor: Reactor, box: BlackBox, feed: Stream, file: Path, count: int
-) -> float:
-    """Replay the whole feed, kill a worker halfway, and return how long all of it took."""
-    began = reactor.now()
-    publishing = asyncio.ensure_future(publish(feed, replay(file)))
+async def handle_with_a_kill(box: BlackBox, count: int) -> None:
+    """Wait until all is handled; halfway, kill a worker."""
     await box.foreman.wait_for(lambda: handled(box) > count // 2, 20.0)
     victim = box.foreman.pids[0]
     if victim is not None:
         os.kill(victim, signal.SIGKILL)
     await box.foreman.wait_for(lambda: handled(box) >= count, 20.0)
-    publishing.cancel()
-    return reactor.now() - began
 
 
 def handled(box: BlackBox) -> int:
@@ -121,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=40_000, help="messages (default: 40000)")
     count = parser.parse_args(argv).count
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    return asyncio.run(example(count))
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(example(Path(folder) / "feed.esp", count))
 
 
 if __name__ == "__main__":
