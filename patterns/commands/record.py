@@ -6,20 +6,20 @@ import os
 
 import click
 
-from patterns.commands.tap_options import FilterOptions, filter_options, run_reader, wall_clock
+from patterns.commands.tap_options import (
+    FilterOptions,
+    filter_options,
+    monitor_option,
+    run_reader,
+    wall_clock,
+)
 from patterns.espresso import Direction, Recorder, RecordFile, TapRecorder
-from patterns.espresso.handlers import MONITOR
 from patterns.espresso.record_file import MAX_FILE_BYTES
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option(
-    "--monitor",
-    default=MONITOR,
-    metavar="ENDPOINT",
-    help="Record what passes through the Espresso with this monitor.",
-)
+@monitor_option("Record what passes through the Espresso with this monitor.")
 @click.option(
     "--publisher",
     metavar="ENDPOINT",

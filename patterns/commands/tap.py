@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 
 import click
 
-from patterns.commands.tap_options import FilterOptions, filter_options, run_reader
+from patterns.commands.tap_options import FilterOptions, filter_options, monitor_option, run_reader
 from patterns.espresso import Kind, TappedRecord, TapReader
-from patterns.espresso.handlers import MONITOR
 from patterns.espresso.messages import printable
 
 _MARKS = {Kind.MESSAGE: ">", Kind.SUBSCRIBE: "+", Kind.UNSUBSCRIBE: "-", Kind.UPSTREAM: "<"}
 
 
 @click.command()
-@click.argument("endpoint", default=MONITOR)
+@monitor_option("Of the Espresso; or the endpoint of one of its taps.")
 @filter_options
 @click.option(
     "--format",
@@ -29,9 +28,9 @@ _MARKS = {Kind.MESSAGE: ">", Kind.SUBSCRIBE: "+", Kind.UNSUBSCRIBE: "-", Kind.UP
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N records.")
 @click.option("--seconds", type=click.FloatRange(min=0), metavar="S", help="End after S seconds.")
 def tap(
-    endpoint: str, filter: FilterOptions, style: str, count: int | None, seconds: float | None
+    monitor: str, filter: FilterOptions, style: str, count: int | None, seconds: float | None
 ) -> None:
-    """Print what passes through the Espresso whose monitor (or tap) is at ENDPOINT.
+    """Print what passes through an Espresso.
 
     A line has the time (UTC), what it is, and the frames with " | " between them:
 
@@ -43,7 +42,7 @@ def tap(
     far as it asked for everything.
     """
     printer = _Printer(as_json if style == "json" else as_text, count)
-    printer.reader = reader = TapReader(endpoint, printer, filter.filter())
+    printer.reader = reader = TapReader(monitor, printer, filter.filter())
     run_reader(reader, seconds)
     if reader.missed:
         click.echo(f"missed {reader.missed} records", err=True)

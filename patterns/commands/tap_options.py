@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from patterns.espresso import Direction, Filter
+from patterns.espresso.handlers import MONITOR
 from reactor import HandlerSet, Reactor, ReactorError, run
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +40,11 @@ class FilterOptions:
             self.one_in,
             self.rate,
         )
+
+
+def monitor_option(help: str) -> Callable[[F], F]:
+    """Return what gives a command --monitor."""
+    return click.option("--monitor", default=MONITOR, metavar="ENDPOINT", help=help)
 
 
 def filter_options(command: F) -> F:

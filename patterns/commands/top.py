@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from patterns.commands.tap_options import NoAnswer, run_reader
+from patterns.commands.tap_options import NoAnswer, monitor_option, run_reader
 from patterns.espresso import StatusReader
-from patterns.espresso.handlers import MONITOR
 from reactor import Reactor
 
 Status = dict[str, Any]
@@ -18,7 +17,7 @@ _WIDE = 40
 
 
 @click.command()
-@click.argument("endpoint", default=MONITOR)
+@monitor_option("Of the Espresso.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N refreshes.")
 @click.option(
     "--timeout",
@@ -27,8 +26,8 @@ _WIDE = 40
     metavar="SECONDS",
     help="How long to wait for the first figures.",
 )
-def top(endpoint: str, count: int | None, timeout: float) -> None:
-    """Show what goes through the Espresso whose monitor is at ENDPOINT.
+def top(monitor: str, count: int | None, timeout: float) -> None:
+    """Show what goes through an Espresso.
 
     Once a second: totals and rates (frames and bytes, down to subscribers and up to publishers),
     the topics with the most messages, and the topics with the most subscribers. In a terminal the
@@ -46,7 +45,7 @@ def top(endpoint: str, count: int | None, timeout: float) -> None:
         if shown == count:
             reader.reactor.stop()
 
-    reader = StatusReader(endpoint, show)
+    reader = StatusReader(monitor, show)
 
     def give_up() -> None:
         if not shown:
@@ -58,7 +57,7 @@ def top(endpoint: str, count: int | None, timeout: float) -> None:
     with screen:
         run_reader(reader, on_ready=ready)
     if not shown:
-        raise NoAnswer(f"no Espresso has answered at {endpoint} within {timeout:g} s")
+        raise NoAnswer(f"no Espresso has answered at {monitor} within {timeout:g} s")
 
 
 def lines(status: Status) -> Iterator[str]:

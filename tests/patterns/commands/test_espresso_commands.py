@@ -69,7 +69,7 @@ def feed(start_process, context):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_esp_3_a_signal_ends_it_while_traffic_is_tapped(feed, start_process, number):
     feed = feed()
-    feed.publish_until_over(start_process("tap", feed.monitor, "--count", "1"))
+    feed.publish_until_over(start_process("tap", "--monitor", feed.monitor, "--count", "1"))
     feed.process.send_signal(number)
     assert feed.process.wait(timeout=3.0) == 0
     assert feed.process.stdout.read() == "", "data only"
@@ -77,7 +77,7 @@ def test_esp_3_a_signal_ends_it_while_traffic_is_tapped(feed, start_process, num
 
 def test_tap_prints_lines(feed, start_process):
     feed = feed()
-    tap = start_process("tap", feed.monitor, "--count", "2")
+    tap = start_process("tap", "--monitor", feed.monitor, "--count", "2")
     feed.publish_until_over(tap)
     lines = tap.stdout.read().splitlines()
     assert len(lines) == 2
@@ -87,7 +87,9 @@ def test_tap_prints_lines(feed, start_process):
 
 def test_tap_prints_json(feed, start_process):
     feed = feed()
-    tap = start_process("tap", feed.monitor, "--count", "1", "--format", "json", "--topic", "A")
+    tap = start_process(
+        "tap", "--monitor", feed.monitor, "--count", "1", "--format", "json", "--topic", "A"
+    )
     feed.publish_until_over(tap)
     (line,) = tap.stdout.read().splitlines()
     record = json.loads(line)
@@ -97,7 +99,7 @@ def test_tap_prints_json(feed, start_process):
 
 def test_top_is_plain_when_piped(feed, start_process):
     feed = feed()
-    top = start_process("top", feed.monitor, "--count", "1")
+    top = start_process("top", "--monitor", feed.monitor, "--count", "1")
     feed.publish_until_over(top)
     shown = top.stdout.read()
     assert "\x1b" not in shown
@@ -107,7 +109,7 @@ def test_top_is_plain_when_piped(feed, start_process):
 
 
 def test_top_without_an_answer_is_status_3(reactor_command):
-    result = reactor_command("top", "ipc:///nowhere/at/all", "--timeout", "0.1")
+    result = reactor_command("top", "--monitor", "ipc:///nowhere/at/all", "--timeout", "0.1")
     assert result.exit_code == 3
     assert "ipc:///nowhere/at/all" in result.stderr
 
