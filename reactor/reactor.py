@@ -202,23 +202,32 @@ class Reactor:
                 if step is not None and isawaitable(step):
                     await step
         except BaseException:
-            self._abandon(handlers)
+            # As for unregister: what has started, workers for example, may need time to end.
+            await self._finish(self._withdraw(handlers), self.now() + self.stop_timeout)
             raise
 
     def _abandon(self, handlers: tuple[Handler, ...]) -> None:
-        """Undo a start that failed: stop what had started, in reverse, and close all streams."""
-        members = []
+        """Undo a start that failed, at once: stop what had started, in reverse, close all streams.
+
+        Nothing waits here: an `on_stop` that is a coroutine runs on without its streams.
+        """
+        members = self._withdraw(handlers)
+        for member in reversed(members):
+            if member._started:
+                self._call_on_stop(member)
+            self._close_streams(member._streams(), 0)
+            member._detach()
+
+    def _withdraw(self, handlers: tuple[Handler, ...]) -> list[Handler]:
+        """Take back a registration that failed: deliver nothing more; return what was attached."""
+        members: list[Handler] = []
         for handler in handlers:
             if handler in self._handlers:
                 self._handlers.remove(handler)
                 members += list(handler._members())
         for member in members:
             member._quiesce()
-        for member in reversed(members):
-            if member._started:
-                self._call_on_stop(member)
-            self._close_streams(member._streams(), 0)
-            member._detach()
+        return members
 
     # Streams and timers
 

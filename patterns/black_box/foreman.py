@@ -80,17 +80,11 @@ class Foreman(HandlerSet):
     def build(self) -> Iterable[Handler]:
         """Bind, listen, tick; then start the workers and wait until all are ready."""
         self._changed = asyncio.Event()
-        self._listener = _Listener(
-            self.open_stream(
-                zmq.ROUTER,
-                self._bind_to or self._private_endpoint(),
-                name="reports",
-                unmarked="bind",
-                # Credit bounds what is under way; ROUTER_MANDATORY tells when a worker is not there
-                options={zmq.RCVHWM: 0, zmq.SNDHWM: 0, zmq.ROUTER_MANDATORY: 1},
-            ),
-            self,
-        )
+        try:
+            self._listener = _Listener(self._open_reports(), self)
+        except BaseException:
+            self._remove_endpoint()
+            raise
         return [self._listener, _Ticker(self), _Starter(self)]
 
     async def on_stop(self) -> None:
@@ -196,6 +190,16 @@ class Foreman(HandlerSet):
                 case BuryWorker(worker, cause):
                     self._box.receive_death(worker, cause)
 
+    def _open_reports(self) -> Stream:
+        return self.open_stream(
+            zmq.ROUTER,
+            self._bind_to or self._private_endpoint(),
+            name="reports",
+            unmarked="bind",
+            # Credit bounds what is under way; ROUTER_MANDATORY tells when a worker is not there.
+            options={zmq.RCVHWM: 0, zmq.SNDHWM: 0, zmq.ROUTER_MANDATORY: 1},
+        )
+
     def _private_endpoint(self) -> str:
         self._private = PrivateEndpoint()
         return str(self._private)
@@ -216,7 +220,7 @@ class Foreman(HandlerSet):
 
         try:
             running = self._spawner.start(post, on_exit)
-        except OSError as error:  # no process or no thread to be had just now
+        except Exception as error:  # no process to be had just now, or work that cannot be made
             on_exit(f"cannot be started: {error}")
             return
         self._running[worker] = running

@@ -31,7 +31,7 @@ from patterns.black_box.protocol import (
     imbalance,
 )
 from patterns.black_box.shards import Delivery, QueuePolicy, ShardStatistics
-from patterns.black_box.spawning import ProcessSpawner, Spawner, ThreadSpawner
+from patterns.black_box.spawning import ProcessSpawner, Spawner, ThreadSpawner, check_cores
 from patterns.black_box.work import AnyWork
 from reactor import Handler, HandlerSet, HandlerStatistics, PeriodicHandler, Stream, StreamHandler
 from reactor.endpoints import parse_endpoints
@@ -97,6 +97,7 @@ class BlackBox(HandlerSet):
         super().__init__()
         if reader_core is not None and kind == "threads":
             raise ValueError("threads inherit the reader's core: pin it with processes only")
+        check_cores([] if reader_core is None else [reader_core])
         self.feeds = as_feeds(feeds)
         self.filter = filter
         self.high_water_mark = high_water_mark

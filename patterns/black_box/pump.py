@@ -11,8 +11,9 @@ import zmq
 
 from patterns.black_box.feeds import Feed
 from patterns.black_box.private import PrivateEndpoint
-from reactor import Handler
-from reactor.endpoints import parse_endpoints
+from patterns.black_box.spawning import check_cores
+from reactor import EndpointError, Handler
+from reactor.endpoints import Side, parse_endpoints
 
 # How long what was pumped already may take to reach the workers when the pump has stopped.
 _LINGER_MS = 200
@@ -23,7 +24,7 @@ class Pump(Handler):
 
     It has a context of its own, with as many I/O threads as it needs: to end that context is the
     one way to end `zmq.proxy`. All feeds share one SUB socket. With `cores`, the I/O threads stay
-    on these.
+    on these. Raises ValueError for a core that is not there.
     """
 
     name = "BlackBox.pump"
@@ -37,6 +38,7 @@ class Pump(Handler):
         io_threads: int = 1,
         cores: Sequence[int] = (),
     ) -> None:
+        check_cores(cores)
         self.endpoint = ""
         self.bound_endpoints: tuple[str, ...] = ()
         self._feeds = feeds
@@ -50,28 +52,29 @@ class Pump(Handler):
         self._thread: threading.Thread | None = None
 
     def on_start(self) -> None:
-        """Bind for the workers; raises zmq.ZMQError."""
+        """Bind for the workers; raises EndpointError."""
         self._private = PrivateEndpoint()
         self._context = zmq.Context(self._io_threads)
-        for core in self._cores:
-            self._context.set(zmq.THREAD_AFFINITY_CPU_ADD, core)
-        backend = self._open(zmq.PUSH, self._high_water_mark)
-        backend.bind(str(self._private))
-        self.endpoint = str(backend.get_string(zmq.LAST_ENDPOINT))
+        try:
+            for core in self._cores:
+                self._context.set(zmq.THREAD_AFFINITY_CPU_ADD, core)
+            backend = self._open(zmq.PUSH, self._high_water_mark)
+            self.endpoint = self._join(backend, "bind", str(self._private))
+        except BaseException:
+            self.on_stop()  # nobody else calls it for a handler that has not started
+            raise
 
     def begin(self) -> None:
-        """Connect to the feeds and pump; raises zmq.ZMQError or ValueError for an endpoint."""
+        """Connect to the feeds and pump; raises EndpointError."""
         frontend = self._open(zmq.SUB, self._feed_high_water_mark)
         for feed in self._feeds:
             frontend.set(zmq.AFFINITY, feed.io_threads)  # of the connections made from now on
             for prefix in feed.prefixes:
                 frontend.subscribe(prefix)
-            for side, endpoint in parse_endpoints((feed.endpoints,), "connect"):
+            for side, endpoint in self._sides_of(feed):
+                real = self._join(frontend, side, endpoint)
                 if side == "bind":
-                    frontend.bind(endpoint)
-                    self.bound_endpoints += (str(frontend.get_string(zmq.LAST_ENDPOINT)),)
-                else:
-                    frontend.connect(endpoint)
+                    self.bound_endpoints += (real,)
         self._thread = threading.Thread(target=self._pump, name="black-box-pump", daemon=True)
         self._thread.start()
 
@@ -104,6 +107,21 @@ class Pump(Handler):
         self._sockets.append(socket)
         socket.set_hwm(high_water_mark)
         return socket
+
+    def _sides_of(self, feed: Feed) -> list[tuple[Side, str]]:
+        try:
+            return parse_endpoints((feed.endpoints,), "connect")
+        except ValueError as error:
+            raise EndpointError(f"{self.name}: {error}") from None
+
+    def _join(self, socket: zmq.Socket[bytes], side: Side, endpoint: str) -> str:
+        """Bind or connect; return the real endpoint, the kernel's port filled in."""
+        try:
+            socket.bind(endpoint) if side == "bind" else socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            text = f"{self.name}: cannot {side} {endpoint}: {error.strerror}"
+            raise EndpointError(text) from error
+        return str(socket.get_string(zmq.LAST_ENDPOINT))
 
     def _pump(self) -> None:
         backend, frontend = self._sockets

@@ -39,12 +39,13 @@ class ProcessSpawner:
 
     `work` is named by its import path, or a function or class of a module, also of the main
     program's file. With `cores`, the worker of shard n runs on the core `cores[n % len(cores)]`.
-    Raises NoSuchWork for work without a name.
+    Raises NoSuchWork for work without a name, ValueError for a core that is not there.
     """
 
     def __init__(self, work: AnyWork, cores: Sequence[int] = ()) -> None:
         self._path = path_of(work)
         self._cores = tuple(cores)
+        check_cores(self._cores)
         self._allowed = _affinity()
 
     def start(self, post: Post, on_exit: OnExit) -> Running:
@@ -90,6 +91,13 @@ class _RunningProcess:
         self._process.stdin.close()
         cause = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         on_exit(cause)
+
+
+def check_cores(cores: Iterable[int]) -> None:
+    """Raise ValueError if this process may not run on one of the cores."""
+    if strange := set(cores) - _affinity():
+        allowed = ", ".join(map(str, sorted(_affinity()))) or "none that can be chosen here"
+        raise ValueError(f"there is no core {min(strange)} for this process: it has {allowed}")
 
 
 def _affinity() -> set[int]:

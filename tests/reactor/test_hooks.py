@@ -205,6 +205,30 @@ def test_a_set_is_undone_when_a_coroutine_start_fails(fake_reactor):
     assert diary == ["start a", "stop a"]
 
 
+def test_what_has_started_may_take_its_time_to_stop_when_a_later_start_fails(fake_reactor):
+    class Patient(HandlerSet):
+        def build(self):
+            self.stream = self.open_stream(zmq.PUB, "@inproc://patient", name="out")
+            return []
+
+        async def on_start(self):
+            pass
+
+        async def on_stop(self):
+            await asyncio.sleep(0.5)
+            diary.append(f"stop patient, {self.reactor.now():g}, closed: {self.stream.closed}")
+
+    async def register():
+        await fake_reactor.register(HandlerSet(patient, Diary("b", diary, fails=True)))
+
+    diary = []
+    patient = Patient()
+    with pytest.raises(RuntimeError, match="b cannot start"):
+        fake_reactor.loop.run_until_complete(register())
+    assert diary == [f"stop patient, {fake_reactor.now():g}, closed: False"]
+    assert patient.stream.closed
+
+
 def test_a_set_that_could_not_start_can_be_registered_again(fake_reactor):
     class Whole(HandlerSet):
         def build(self):

@@ -1,15 +1,16 @@
 """Boxes without a Python reader: what they tell their workers, and what they count."""
 
 import asyncio
+import tempfile
 
 import pytest
 import zmq
 
-from patterns.black_box import PrefixBox
+from patterns.black_box import BlackBox, PrefixBox, PumpingBox
 from patterns.black_box.feeds import Feed, as_feeds
 from patterns.black_box.handlers import make_spawner
 from patterns.black_box.pump import Pump
-from reactor import Reactor
+from reactor import EndpointError, Reactor
 from tests.patterns.black_box.workers import ScriptedSpawner
 
 FEED = "tcp://publisher:5557"
@@ -64,6 +65,33 @@ async def test_a_pump_that_never_began_leaves_nothing_open():
         await reactor.register(pump)
         assert pump.endpoint
     assert pump._context is None
+
+
+@pytest.fixture
+def long_temporary_path(tmp_path, monkeypatch):
+    """A folder for temporary files whose path is too long for an ipc endpoint; it has to be 107."""
+    folder = tmp_path / (120 * "x")
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.skipif(not zmq.has("ipc"), reason="no ipc here")
+@pytest.mark.parametrize("box", [BlackBox, PumpingBox])
+async def test_a_box_that_cannot_bind_for_its_workers_says_so_and_leaves_nothing(
+    box, long_temporary_path
+):
+    async with Reactor() as reactor:
+        with pytest.raises(EndpointError, match="longer than"):
+            await reactor.register(box(FEED, len, kind="threads"))
+    assert list(long_temporary_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("feed", ["nonsense", "@tcp://256.0.0.1:1"])
+async def test_a_pump_refuses_a_feed_that_cannot_be(feed):
+    async with Reactor() as reactor:
+        with pytest.raises(EndpointError):
+            await reactor.register(PumpingBox(feed, len, kind="threads"))
 
 
 async def test_a_pump_moves_messages_from_feeds_to_workers_until_it_is_ended():

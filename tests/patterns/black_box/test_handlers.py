@@ -3,7 +3,15 @@
 import pytest
 import zmq
 
-from patterns.black_box import BlackBox, Delivery, Feed, QueuePolicy, Work, WorkerFailed
+from patterns.black_box import (
+    BlackBox,
+    Delivery,
+    Feed,
+    PumpingBox,
+    QueuePolicy,
+    Work,
+    WorkerFailed,
+)
 from reactor.testing import FakeLoop, FakeNetwork
 from reactor.testing import fake_reactor as make_fake_reactor
 from tests.patterns.black_box.workers import FakeSpawner, ScriptedSpawner
@@ -310,3 +318,11 @@ def test_a_worker_that_the_system_does_not_start_is_tried_again(opened):
 def test_the_reader_is_pinned_with_processes_only():
     with pytest.raises(ValueError, match="processes"):
         BlackBox(FEED, print, kind="threads", reader_core=0)
+
+
+@pytest.mark.parametrize("place", ["reader_core", "cores", "pump_cores"])
+def test_a_core_that_is_not_there_is_refused_at_once(place):
+    core = 1_000_000
+    box = PumpingBox if place == "pump_cores" else BlackBox
+    with pytest.raises(ValueError, match="no core 1000000"):
+        box(FEED, print, **{place: core if place == "reader_core" else [core]})

@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 from patterns.black_box import BlackBox, Delivery, PrefixBox, PumpingBox, QueuePolicy, WorkerFailed
-from reactor import Reactor
+from reactor import EndpointError, Reactor
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -126,6 +126,22 @@ async def test_work_that_is_not_there_fails_the_start():
         publisher = Publisher(reactor)
         with pytest.raises(WorkerFailed, match="exit status 78"):
             await reactor.register(BlackBox(publisher.stream.endpoint, "no_such_module:x"))
+
+
+async def test_so_does_work_of_a_thread_that_is_not_there():
+    async with Reactor() as reactor:
+        with pytest.raises(WorkerFailed, match="no_such_module"):
+            await reactor.register(BlackBox("tcp://x:1", "no_such_module:x", kind="threads"))
+
+
+async def test_workers_end_when_the_box_cannot_start_after_all():
+    async with Reactor() as reactor:
+        box = BlackBox("no endpoint", IGNORE)
+        with pytest.raises(EndpointError):
+            await reactor.register(box)
+        for pid in box.foreman.pids.values():
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity here")
