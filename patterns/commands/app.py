@@ -21,6 +21,9 @@ SERVERS = {
 CHECKS = {
     "chp": Lazy("patterns.commands.check_chp:check_chp", "A Clone server, by RFC 12 (CHP)."),
 }
+BENCHES = {
+    "blackbox": Lazy("patterns.commands.bench.command:blackbox", "One subscriber against a box."),
+}
 COMMANDS = {
     "serve": Lazy("patterns.commands.app:serve", "Run the server of a pattern."),
     "pub": Lazy("patterns.commands.pub:pub", "Publish a message, lines or files."),
@@ -35,6 +38,7 @@ COMMANDS = {
     "record": Lazy("patterns.commands.record:record", "Record what passes into a file."),
     "replay": Lazy("patterns.commands.replay:replay", "Publish a recording again."),
     "check": Lazy("patterns.commands.app:check", "Check a server of any make."),
+    "bench": Lazy("patterns.commands.app:bench", "Measure a pattern on this machine."),
     "demo": Lazy("patterns.commands.demo.command:demo", "Kill a server, compare every key."),
 }
 
@@ -124,3 +128,8 @@ def serve() -> None:
 @click.group(cls=LazyGroup, table=CHECKS)
 def check() -> None:
     """Check from outside whether a server, of any make, keeps its protocol."""
+
+
+@click.group(cls=LazyGroup, table=BENCHES)
+def bench() -> None:
+    """Measure what a pattern gains or costs on this machine."""

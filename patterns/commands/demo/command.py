@@ -6,14 +6,13 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
+from patterns.commands.children import ChildFailed, until_told
 from patterns.commands.clone_session import Seconds
-from patterns.commands.demo.processes import ChildFailed
 from patterns.commands.demo.progress import display
 from patterns.commands.demo.rates import RatesMissing, Update, load_updates
 from patterns.commands.demo.replay import FEWEST_UPDATES
@@ -71,13 +70,6 @@ def demo(seconds: float, updates: int | None, as_json: bool) -> None:
 def _play(rates: Sequence[Update], seconds: float, logs: Path) -> Report:
     with display() as show:
         try:
-            return asyncio.run(_until_told(play(rates, seconds, logs, show)))
+            return asyncio.run(until_told(play(rates, seconds, logs, show)))
         except asyncio.CancelledError:
             raise SystemExit(128 + signal.SIGTERM) from None
-
-
-async def _until_told(playing: Coroutine[Any, Any, Report]) -> Report:
-    """Have SIGTERM do what asyncio has Ctrl-C do: cancel, and so end the processes first."""
-    task = asyncio.ensure_future(playing)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from patterns.clone.client import CloneClient
+from patterns.commands.children import Child, ChildFailed, Children, together
 from patterns.commands.demo.client import PATIENCE_SECONDS
 from patterns.commands.demo.feed import Feed
 from patterns.commands.demo.health import PairHealth
-from patterns.commands.demo.processes import Child, ChildFailed, Children, together
 from patterns.commands.demo.progress import Display
 from patterns.commands.demo.rates import EVERYTHING, LATE_TOPIC, Update, topics_of
 from patterns.commands.demo.replay import Replay

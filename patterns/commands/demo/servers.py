@@ -6,7 +6,7 @@ import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from patterns.commands.demo.processes import Child, ChildFailed, Children, together
+from patterns.commands.children import Child, ChildFailed, Children, together
 
 HEARTBEAT_SECONDS = 0.2
 PEER_TIMEOUT_SECONDS = 0.8

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from patterns.commands import main
-from patterns.commands.app import COMMANDS, SERVERS, app, serve
+from patterns.commands.app import BENCHES, COMMANDS, SERVERS, app, bench, serve
 from patterns.commands.lazy import Lazy, LazyGroup
 
 from .conftest import ROOT
@@ -30,7 +30,9 @@ def python(code):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "table"), [((), COMMANDS), (("serve",), SERVERS)], ids=["reactor", "serve"]
+    ("arguments", "table"),
+    [((), COMMANDS), (("serve",), SERVERS), (("bench",), BENCHES)],
+    ids=["reactor", "serve", "bench"],
 )
 def test_help_lists_every_command_with_what_it_does(reactor_command, arguments, table):
     result = reactor_command(*arguments, "--help", terminal_width=200)
@@ -41,7 +43,7 @@ def test_help_lists_every_command_with_what_it_does(reactor_command, arguments, 
     ]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["bench", "--help"]])
 def test_help_imports_no_command_and_no_reactor(arguments):
     result = python(
         f"import sys; from patterns.commands import main\n"
@@ -53,8 +55,8 @@ def test_help_imports_no_command_and_no_reactor(arguments):
 
 @pytest.mark.parametrize(
     ("group", "name"),
-    [(app, name) for name in COMMANDS] + [(serve, name) for name in SERVERS],
-    ids=[*COMMANDS, *(f"serve {name}" for name in SERVERS)],
+    [(group, name) for group in (app, serve, bench) for name in group.table],
+    ids=lambda part: part if isinstance(part, str) else part.name,
 )
 def test_every_command_of_a_table_is_there_and_explains_itself(group, name):
     command = group.get_command(click.Context(group), name)

@@ -15,9 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from patterns.binary_star.messages import PeerState, Role, State
-from patterns.commands.demo import command, processes, rates
+from patterns.commands import children as processes
+from patterns.commands.children import ChildFailed, Children, together
+from patterns.commands.demo import command, rates
 from patterns.commands.demo.health import FRESH_SECONDS, PairHealth
-from patterns.commands.demo.processes import ChildFailed, Children, together
 from patterns.commands.demo.rates import RatesMissing, Update, load_updates, updates_of
 from patterns.commands.demo.replay import WINDOW
 from patterns.commands.demo.report import Comparison, LateJoiner, Report

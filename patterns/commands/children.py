@@ -1,4 +1,4 @@
-"""The processes of the demo: each has its log in a file, and none outlives it."""
+"""Processes that a command starts: each has its log in a file, and none outlives it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# A client tells its state in one line: some 15,000 keys of 60 characters.
+# A client of the demo tells its state in one line: some 15,000 keys of 60 characters.
 _LINE_LIMIT = 64 << 20
 _GRACE_SECONDS = 2.0
 
 
 class ChildFailed(Exception):
-    """A process of the demo ended or fell silent; the text has the end of its log."""
+    """A process ended or fell silent; the text has the end of its log."""
 
 
 class Child:
@@ -67,10 +67,14 @@ class Child:
 
 
 class Children:
-    """Starts processes, and ends those that are left at the end of its `async with` block."""
+    """Starts processes, and ends those that are left at the end of its `async with` block.
 
-    def __init__(self, logs: Path) -> None:
+    Their logs go to files in the folder `logs`; `variables` are added to their environment.
+    """
+
+    def __init__(self, logs: Path, variables: Mapping[str, str] | None = None) -> None:
         self.logs = logs
+        self._variables = dict(variables or {})
         self._children: list[Child] = []
 
     async def start(self, name: str, *arguments: str) -> Child:
@@ -85,7 +89,7 @@ class Children:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
                 limit=_LINE_LIMIT,
-                env={**os.environ, "PYTHONPATH": _import_path()},
+                env={**os.environ, **self._variables, "PYTHONPATH": _import_path()},
             )
         child = Child(name, process, log)
         self._children.append(child)
@@ -120,6 +124,13 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def until_told(work: Coroutine[Any, Any, T]) -> T:
+    """Have SIGTERM do what asyncio has Ctrl-C do: cancel `work`, and so end its processes."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 def _import_path() -> str:
