@@ -23,6 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from patterns.clone.blocking import Clone
     from patterns.clone.client import CloneClient
     from patterns.clone.client_errors import ClientClosed, WatcherTooSlow, WriteError
     from patterns.clone.client_protocol import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClientClosed",
     "ClientState",
+    "Clone",
     "CloneClient",
     "CloneServer",
     "ConditionsUnsupported",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Clone": "patterns.clone.blocking",
     "CloneClient": "patterns.clone.client",
     "ClientClosed": "patterns.clone.client_errors",
     "WatcherTooSlow": "patterns.clone.client_errors",

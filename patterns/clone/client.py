@@ -385,6 +385,7 @@ class CloneClient(HandlerSet):
         future: asyncio.Future[int] = self.reactor.loop.create_future()
         self._writes[name] = (future, key)
         self.carry_out(effects)
+        self._alarm.at(self.protocol.deadline)  # its own timeout may be the next thing that is due
         return future
 
     def _check_writing(self) -> None:

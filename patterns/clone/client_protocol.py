@@ -458,7 +458,8 @@ class ClientProtocol:
         expiry = None if self.live else self.store.next_expiry
         if expiry is not None:
             latest = min(latest, expiry)
-        return min(latest, self._join_at, self._vote_at, self._resume_at)
+        due = (self._join_at, self._vote_at, self._resume_at, self._writer.deadline)
+        return min(latest, *due)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due: give up a silent server, vote, try again, send again, time out."""

@@ -106,6 +106,11 @@ class Outbox:
     def _may_go(self, write: _Write) -> bool:
         return self.conditions or not write.conditional
 
+    @property
+    def deadline(self) -> float:
+        """Nothing is given up before this instant."""
+        return self._expiry_at
+
     def under_way(self) -> list[Frames]:
         """The updates that were sent and not acknowledged, in order."""
         return [write.frames for write in self._under_way()]

@@ -46,6 +46,11 @@ class Writer:
         """The number of writes whose end is open."""
         return len(self._outbox)
 
+    @property
+    def deadline(self) -> float:
+        """The instant at which a write is given up at the earliest."""
+        return self._outbox.deadline
+
     # --- what the client wants
 
     def write(

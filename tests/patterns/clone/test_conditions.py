@@ -495,3 +495,12 @@ def test_a_guide_peer_hears_nothing_new(service):
     assert [(len(frames), frames[4]) for frames in numbers] == [(5, b"1"), (5, b"2"), (5, b"")]
     # The refusal has number zero, which no client of the Guide takes for news.
     assert numbers[2][1] == bytes(8) and all(frames[3] == b"" for frames in numbers[:2])
+
+
+def test_a_write_with_a_time_of_its_own_is_given_up_at_that_instant(service):
+    client = service.client()
+    service.loop.advance(1.0)
+    future = client.set("key", "1", timeout=0.125)
+    service.loop.advance(0.125)
+    with pytest.raises(WriteError, match="timeout"):
+        future.result()

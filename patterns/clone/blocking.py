@@ -1,0 +1,366 @@
+"""Clone: the blocking face of `CloneClient`, for scripts, notebooks and threads."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Iterable
+from inspect import iscoroutinefunction
+from queue import SimpleQueue
+from time import monotonic
+from types import TracebackType
+from typing import Any, TypeVar
+
+import structlog
+
+from patterns.clone.client import CloneClient, Text
+from patterns.clone.client_errors import ClientClosed, WatcherTooSlow, WriteError
+from patterns.clone.client_protocol import ClientState, ClientStatistics, Entry
+from patterns.clone.conditions import CONFLICT
+from patterns.clone.ports import collector_of
+from patterns.clone.reactor_thread import ReactorThread
+from patterns.clone.watching import Event, Watch
+from reactor import ReactorError
+
+T = TypeVar("T")
+
+WATCH_LIMIT = 1_000_000
+# The rules end a write when its time is over; this much later the thread itself must be stuck.
+_GRACE_SECONDS = 2.0
+_JOIN_SECONDS = 1.0
+
+
+class Clone:
+    """Shared state for programs without an event loop, with the names of the Guide's API.
+
+        with Clone("tcp://127.0.0.1:5556", subtree="/rates/") as clone:
+            clone.set("/rates/USD", "1.0842")
+            print(clone.get("/rates/USD"))
+
+    Every method may be called from any thread, and where an event loop runs (Jupyter). A reactor
+    in a thread of its own does the work; it starts with the first call that needs it, ends with
+    `close`, and never holds up the interpreter's exit. Every method that waits does so for at most
+    `timeout` seconds, its own or this one. `options` are those of CloneClient.
+    """
+
+    def __init__(
+        self,
+        *servers: str,
+        subtree: Text | Iterable[Text] = b"",
+        timeout: float = 5.0,
+        **options: Any,
+    ) -> None:
+        self.timeout = timeout
+        self._servers: list[str] = []
+        self._subtree = subtree
+        self._options = options
+        self._lock = threading.Lock()
+        self._client: CloneClient | None = None
+        self._thread: ReactorThread | None = None
+        self._watches: dict[CallbackThread, Watch] = {}
+        self._has_been_live = self._closed = False
+        for server in servers:
+            self.connect(server)
+
+    # Before it starts
+
+    def connect(self, address: str, port: int | None = None) -> None:
+        """Add a server, less preferred than those before; it is `address`, or `address:port`.
+
+        Raises EndpointError for what names no server, and ReactorError once the client has started.
+        """
+        endpoint = address if port is None else f"{address}:{port}"
+        collector_of(endpoint)
+        with self._lock:
+            self._check_not_started("connect")
+            self._servers.append(endpoint)
+
+    @property
+    def subtree(self) -> Text | Iterable[Text]:
+        """The subtree or subtrees, set before the client starts; raises ReactorError later."""
+        return self._subtree
+
+    @subtree.setter
+    def subtree(self, subtree: Text | Iterable[Text]) -> None:
+        with self._lock:
+            self._check_not_started("subtree")
+            self._subtree = subtree
+
+    def _check_not_started(self, what: str) -> None:
+        if self._thread is not None or self._closed:
+            raise ReactorError(f"{what} comes before the first call that uses the servers")
+
+    # Life
+
+    def __enter__(self) -> Clone:
+        """Start."""
+        self._running()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Fail the writes that are not acknowledged, end the watches and the thread; idempotent."""
+        with self._lock:
+            self._closed = True
+            thread, watches = self._thread, list(self._watches)
+            self._watches.clear()
+        if thread is not None:
+            thread.stop()
+            self._finalizer.detach()
+        for watch in watches:
+            watch.end()
+
+    def _running(self) -> tuple[ReactorThread, CloneClient]:
+        with self._lock:
+            if self._closed:
+                raise ClientClosed("the client was closed")
+            if self._thread is None or self._client is None:
+                if not self._servers:
+                    raise ReactorError("no server: call connect() first")
+                client = CloneClient(self._servers, self._subtree, **self._options)
+                thread = ReactorThread(client, "clone")
+                try:
+                    thread.start(self.timeout)
+                except BaseException:
+                    thread.stop()
+                    raise
+                self._client, self._thread = client, thread
+                # For those who never close: at the end of the interpreter, or when it is collected.
+                self._finalizer = weakref.finalize(self, thread.stop)
+            return self._thread, self._client
+
+    def _call(self, function: Callable[[CloneClient], T], timeout: float | None = None) -> T:
+        thread, client = self._running()
+        return thread.call(lambda: function(client), self._limit(timeout))
+
+    def _wait(self, function: Callable[[CloneClient], Awaitable[T]], limit: float) -> T:
+        thread, client = self._running()
+        return thread.wait(lambda: function(client), limit + _GRACE_SECONDS)
+
+    def _limit(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else timeout
+
+    # Reading
+
+    @property
+    def state(self) -> ClientState:
+        """CONNECTING, SYNCING, LIVE or STALE; the last one also before the start."""
+        client = self._client
+        return ClientState.STALE if client is None else client.state
+
+    @property
+    def live(self) -> bool:
+        """True if the map is current."""
+        return self.state is ClientState.LIVE
+
+    @property
+    def server(self) -> str:
+        """The endpoint of the server that the client follows or tries."""
+        return self._call(lambda client: client.server)
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago the map was known to be current; infinite if it never was."""
+        return self._call(lambda client: client.age)
+
+    def statistics(self) -> ClientStatistics:
+        """A frozen snapshot of what this client has seen and done."""
+        return self._call(lambda client: client.statistics_of_client())
+
+    def wait_live(self, timeout: float | None = None) -> None:
+        """Wait until the map is current; raises TimeoutError."""
+        limit = self._limit(timeout)
+        self._wait(lambda client: client.wait_live(limit), limit)
+        self._has_been_live = True
+
+    def get(self, key: Text, timeout: float | None = None) -> bytes | None:
+        """The value of `key`, None without one; local, also while no server is there.
+
+        Waits only until the map has been current once, and raises TimeoutError if it never was.
+        """
+        return self._known(timeout).get(key)
+
+    def entry(self, key: Text, timeout: float | None = None) -> Entry:
+        """The value of `key` and its sequence number; None and 0 without one. Else as `get`."""
+        return self._known(timeout).entry(key)
+
+    def items(self, subtree: Text = b"", timeout: float | None = None) -> list[tuple[bytes, bytes]]:
+        """Every key below `subtree` and its value, sorted by key; else as `get`."""
+        self._known(timeout)
+        return self._call(lambda client: client.items(subtree), timeout)
+
+    def _known(self, timeout: float | None) -> CloneClient:
+        """The client, as soon as it knows anything.
+
+        What it holds of one key may be read on any thread: that is one look into a dictionary.
+        """
+        _, client = self._running()
+        if not self._has_been_live:
+            if self.age == float("inf"):
+                self.wait_live(timeout)
+            self._has_been_live = True
+        return client
+
+    # Writing
+
+    def set(
+        self,
+        key: Text,
+        value: Text,
+        ttl: float | None = None,
+        *,
+        if_sequence: int | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Write a value, for `ttl` seconds or for ever (None, 0); return its sequence.
+
+        When it returns, the value is there for everybody. With `if_sequence`, only if the key still
+        has the entry of this number (see `entry`), or has none for 0. Raises WriteError: it may
+        have been applied if the reason is `timeout` or `closed`. Else as `CloneClient.set`.
+        """
+        limit = self._limit(timeout)
+        return self._wait(
+            lambda client: client.set(
+                key, value, ttl or None, if_sequence=if_sequence, timeout=limit
+            ),
+            limit,
+        )
+
+    def create(
+        self, key: Text, value: Text, ttl: float | None = None, *, timeout: float | None = None
+    ) -> int:
+        """Write a value if the key is not there; as `set` with `if_sequence=0`."""
+        return self.set(key, value, ttl, if_sequence=0, timeout=timeout)
+
+    def delete(
+        self, key: Text, *, if_sequence: int | None = None, timeout: float | None = None
+    ) -> int:
+        """Delete a key; as `set` in everything else."""
+        limit = self._limit(timeout)
+        return self._wait(
+            lambda client: client.delete(key, if_sequence=if_sequence, timeout=limit), limit
+        )
+
+    def update(
+        self,
+        key: Text,
+        change: Callable[[bytes | None], Text | None],
+        ttl: float | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> bytes | None:
+        """Set `key` to `change(its value)`, of which nothing is lost to others who do the same.
+
+        As `CloneClient.update`; `change` runs on the calling thread.
+        """
+        until = monotonic() + self._limit(timeout)
+        while (left := until - monotonic()) > 0:
+            value, sequence = self.entry(key, left)
+            changed = change(value)
+            try:
+                if changed is None:
+                    self.delete(key, if_sequence=sequence, timeout=left)
+                    return None
+                self.set(key, changed, ttl, if_sequence=sequence, timeout=left)
+                return changed.encode() if isinstance(changed, str) else changed
+            except WriteError as error:
+                if error.reason != CONFLICT:
+                    raise
+        raise TimeoutError(f"somebody else was always faster to change {key!r}")
+
+    # Watching
+
+    def watch(
+        self, callback: Callable[[Event], object], subtree: Text = b"", limit: int = WATCH_LIMIT
+    ) -> CallbackThread:
+        """Call `callback(event)` with what is there, then Live, then every change as it comes.
+
+        The callback runs on a thread of its own, one event at a time, and may use this client. What
+        it raises is logged, and the next event comes all the same. After a failover it is told the
+        difference, deletions too. When `limit` events wait the watch ends, with an `error`. Returns
+        the watch, for its `cancel()`.
+        """
+        if iscoroutinefunction(callback):
+            raise TypeError(f"{callback} is a coroutine function: nobody would await it")
+        watch = CallbackThread(callback, limit, self._cancel)
+        try:
+            wired = self._call(lambda client: client.add_watch(watch.add, subtree))
+        except BaseException:
+            watch.end()
+            raise
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._watches[watch] = wired
+        if closed:
+            watch.end()
+        return watch
+
+    def _cancel(self, watch: CallbackThread) -> None:
+        with self._lock:
+            wired = self._watches.pop(watch, None)
+        if wired is not None:
+            self._call(lambda client: wired.cancel())
+
+
+class CallbackThread:
+    """A watch of the blocking face: calls back on a thread of its own, until `cancel`."""
+
+    def __init__(
+        self,
+        callback: Callable[[Event], object],
+        limit: int,
+        on_cancel: Callable[[CallbackThread], None],
+    ) -> None:
+        self.error: Exception | None = None
+        self._callback = callback
+        self._limit = limit
+        self._on_cancel = on_cancel
+        self._events: SimpleQueue[Event | None] = SimpleQueue()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="clone-watch", daemon=True)
+        self._thread.start()
+
+    @property
+    def active(self) -> bool:
+        """True as long as events are handed over."""
+        return not self._ended
+
+    def cancel(self) -> None:
+        """Be told nothing more; idempotent, and legal from inside the callback."""
+        if not self._ended:
+            self.end()
+            self._on_cancel(self)
+
+    def add(self, event: Event) -> None:
+        """Keep an event until the callback's turn."""
+        if self._ended:
+            return
+        if self._events.qsize() < self._limit:
+            self._events.put(event)
+            return
+        self.error = WatcherTooSlow(f"more than {self._limit} events waited")
+        structlog.get_logger("reactor").error("watch ended", reason=str(self.error))
+        self._ended = True
+        self._events.put(None)
+
+    def end(self) -> None:
+        """Stop calling back; a callback that runs at the moment is waited for, but not long."""
+        self._ended = True
+        self._events.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_JOIN_SECONDS)
+
+    def _run(self) -> None:
+        while (event := self._events.get()) is not None and not self._ended:
+            try:
+                self._callback(event)
+            except Exception as error:
+                structlog.get_logger("reactor").error("watch callback failed", exc_info=error)
