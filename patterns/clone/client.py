@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import zmq
 
@@ -121,7 +121,7 @@ class CloneClient(HandlerSet):
 
     # Life
 
-    async def __aenter__(self) -> CloneClient:
+    async def __aenter__(self) -> Self:
         """Run on a reactor of its own, on the loop that is running."""
         self._own_reactor = reactor = Reactor()
         await reactor.start()

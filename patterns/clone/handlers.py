@@ -73,6 +73,7 @@ class CloneServer(HandlerSet):
     that collects clients' updates at the one after. `port=0`: the kernel chooses; `endpoint` tells.
     With a `role`, `state_bind` and `state_connect` are the endpoints of the pair's heartbeats and
     `peer` is the other server's snapshot endpoint. `heartbeat` and `timeout` are seconds.
+    `collector` is zmq.SUB, as RFC 12 has it, or zmq.PULL.
     """
 
     peer_errors = (MalformedMessage,)
@@ -82,6 +83,7 @@ class CloneServer(HandlerSet):
         port: int = 5556,
         host: str = "127.0.0.1",
         *,
+        collector: int = zmq.SUB,
         role: Role | None = None,
         state_bind: str = "",
         state_connect: str = "",
@@ -98,6 +100,7 @@ class CloneServer(HandlerSet):
             publisher_of(peer)  # a wrong endpoint is told here
         self.port = port
         self.host = host
+        self.collector = collector
         self.peer = peer
         self.endpoint = ""
         self.protocol = ServerProtocol(
@@ -206,10 +209,10 @@ class CloneServer(HandlerSet):
         )
         try:
             collector = self.open_stream(
-                zmq.SUB,
+                self.collector,
                 f"@{collector_of(endpoint)}",
                 name="collector",
-                subscribe=(b"",),
+                subscribe=(b"",) if self.collector == zmq.SUB else (),
                 options={zmq.RCVHWM: _PUBLISHER_HWM, zmq.MAXMSGSIZE: MAX_FRAME},
             )
         except EndpointError:

@@ -186,20 +186,23 @@ class ModelServer(HandlerSet):
     def _update(self, key: bytes, properties: bytes, body: bytes) -> int:
         name = self._make_uuid() if self.dialect.form.full else b""
         frames = (key, _ZERO, name, properties, body)
-        (effect,) = self.protocol.receive_update(frames, self.reactor.now())
-        assert isinstance(effect, Publish)
-        sequence = sequence_of(effect.frames)
+        publication = self.protocol.order_update(frames, self.reactor.now())
+        assert publication is not None  # it serves from its start to its end
+        sequence = sequence_of(publication)
         if not sequence:
             raise StoreFull(f"no room for {key!r}")
-        self.carry_out([effect])
-        self._arm()
+        self._publish(publication)
+        if properties:
+            self._arm()
         return sequence
 
     # What arrives
 
     def receive_update(self, frames: Sequence[bytes]) -> None:
         """A client's update, in the full form."""
-        self.carry_out(self.protocol.receive_update(frames, self.reactor.now()))
+        publication = self.protocol.order_update(frames, self.reactor.now())
+        if publication is not None:
+            self._publish(publication)
         if frames[3]:
             self._arm()  # a ttl may be the next thing that is due
 

@@ -12,6 +12,7 @@ import click
 import zmq
 
 from patterns.commands.clone_session import NoAnswer, Seconds
+from patterns.commands.lines import read_lines
 from patterns.commands.logs import log_to_stderr
 from reactor import Policy, Reactor, ReactorError, Stream, StreamHandler
 from reactor.endpoints import parse_endpoints
@@ -20,8 +21,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FEED = "tcp://127.0.0.1:5557"
 EXIT_CODES = "Exit status: 0 sent, 1 failed, 2 wrong usage, 3 nobody subscribed in time."
-MAX_LINE_BYTES = 16 * 1024 * 1024
-_CHUNK_BYTES = 65536
 # An XPUB that may not drop does not say when a subscriber has room again.
 _RETRY_SECONDS = 0.001
 _BURST_MESSAGES = 100
@@ -200,7 +199,7 @@ async def _bodies(
 ) -> AsyncIterator[bytes]:
     if body is None and not files:
         sent = 0
-        async for line in _lines(sys.stdin.buffer):
+        async for line in read_lines(sys.stdin.buffer):
             yield line
             sent += 1
             if sent == count:
@@ -209,39 +208,3 @@ async def _bodies(
     contents = [os.fsencode(body)] if body is not None else [file.read() for file in files]
     for number in range(len(contents) if count is None else count):
         yield contents[number % len(contents)]
-
-
-async def _lines(stdin: BinaryIO) -> AsyncIterator[bytes]:
-    """Yield the lines without their ends; the loop goes on while none comes."""
-    rest: list[bytes] = []
-    size = 0
-    while chunk := await _read(stdin):
-        first, *lines = chunk.split(b"\n")
-        rest.append(first)
-        size += len(first)
-        if size > MAX_LINE_BYTES:
-            raise click.ClickException(f"a line has more than {MAX_LINE_BYTES} bytes")
-        for line in lines:
-            yield b"".join(rest)
-            rest, size = [line], len(line)
-    if size:
-        yield b"".join(rest)
-
-
-async def _read(stdin: BinaryIO) -> bytes:
-    """Return some bytes as soon as there are any, b"" at the end; no thread waits for them."""
-    try:
-        descriptor = stdin.fileno()
-    except OSError:  # not a file at all, as in a test
-        return stdin.read(_CHUNK_BYTES)
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    try:
-        loop.add_reader(descriptor, readable.set)
-    except OSError:  # a regular file, which is always readable
-        return os.read(descriptor, _CHUNK_BYTES)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(descriptor)
-    return os.read(descriptor, _CHUNK_BYTES)

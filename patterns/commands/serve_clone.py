@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import click
+import zmq
 
 from patterns.binary_star.messages import Role
+from patterns.clone import model1, model2, model3, model4, model5
 from patterns.clone.handlers import CloneServer
+from patterns.clone.model_server import ModelServer
 from patterns.clone.ports import LAST_PORT
+from patterns.commands.clone_feed import CloneFeed
 from patterns.commands.clone_session import Seconds
 from patterns.commands.serving import serve
-from reactor import EndpointError
+from reactor import EndpointError, Handler
+
+_MODELS: dict[int, type[ModelServer]] = {
+    1: model1.Server,
+    2: model2.Server,
+    3: model3.Server,
+    4: model4.Server,
+    5: model5.Server,
+}
+_FED = (1, 2)  # their clients do not write
+_COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
 
 
 @click.command("clone")
 @click.option(
+    "--model",
+    type=click.IntRange(1, 6),
+    default=6,
+    help="The Guide's number: 1 publishes, 2 has snapshots, 3 takes updates from clients, 4 has "
+    "subtrees, 5 ephemeral values, 6 survives the death of a server.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, LAST_PORT),
     default=5556,
-    help="The first of three ports in a row; 0: the kernel chooses.",
+    help="The first of three ports in a row (1 in model 1, 2 in model 2); 0: the kernel chooses.",
 )
 @click.option("--host", default="127.0.0.1", help="The address to bind.")
+@click.option(
+    "--collector",
+    type=click.Choice(list(_COLLECTORS)),
+    help="The socket that takes clients' updates.  [default: pull in models 3 to 5, sub in 6]",
+)
 @click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),
@@ -42,8 +71,10 @@ from reactor import EndpointError
     help="A peer that is silent for so long is gone.  [default: two heartbeats]",
 )
 def serve_clone(
+    model: int,
     port: int,
     host: str,
+    collector: str | None,
     role: str | None,
     state_bind: str | None,
     state_connect: str | None,
@@ -53,7 +84,9 @@ def serve_clone(
 ) -> None:
     """Hold a map that many clients share, and number their changes.
 
-    Prints `ready tcp://HOST:PORT` when all is bound. Ends at Ctrl-C or SIGTERM.
+    Prints `ready tcp://HOST:PORT` when all is bound. Ends at Ctrl-C or SIGTERM. In models 1 and 2
+    clients only read: the server publishes the lines of standard input, each a KEY, a space and a
+    VALUE; a KEY alone deletes it.
 
     \b
     A pair:
@@ -63,10 +96,16 @@ def serve_clone(
         --state-bind tcp://127.0.0.1:5004 --state-connect tcp://127.0.0.1:5003
     """
     _check_pair(role, state_bind, state_connect, peer, timeout)
+    _check_model(model, role, collector)
+    socket_type = _COLLECTORS[collector] if collector else None
     try:
+        if model in _MODELS:
+            _serve_model(model, port, _bracketed(host), heartbeat, socket_type)
+            return
         server = CloneServer(
             port,
             _bracketed(host),
+            collector=socket_type or zmq.SUB,
             role=Role(role) if role else None,
             state_bind=state_bind or "",
             state_connect=state_connect or "",
@@ -77,6 +116,21 @@ def serve_clone(
     except (ValueError, EndpointError) as error:
         raise click.UsageError(str(error)) from None
     serve(server, lambda: [server.endpoint])
+
+
+def _serve_model(model: int, port: int, host: str, heartbeat: float, collector: int | None) -> None:
+    kind = _MODELS[model]
+    dialect = replace(kind.dialect, collector=collector) if collector else kind.dialect
+    server = kind(port, host, dialect=dialect, heartbeat=heartbeat)
+    others: list[Handler] = [CloneFeed(server, sys.stdin.buffer)] if model in _FED else []
+    serve(server, lambda: [server.endpoint], *others)
+
+
+def _check_model(model: int, role: str | None, collector: str | None) -> None:
+    if role and model != 6:
+        raise click.UsageError(f"--role {role}: model {model} has no pairs, model 6 has.")
+    if collector and model in _FED:
+        raise click.UsageError(f"--collector: clients of model {model} do not write.")
 
 
 def _check_pair(

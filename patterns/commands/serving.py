@@ -9,14 +9,14 @@ import click
 import structlog
 
 from patterns.commands.logs import log_to_stderr
-from reactor import HandlerSet, ReactorError, run
+from reactor import Handler, HandlerSet, ReactorError, run
 
 
-def serve(server: HandlerSet, endpoints: Callable[[], Iterable[str]]) -> None:
+def serve(server: HandlerSet, endpoints: Callable[[], Iterable[str]], *others: Handler) -> None:
     """Run `server` until SIGINT or SIGTERM ends it; raises click.ClickException if it cannot start.
 
-    Once it has started, one line goes to standard output: "ready", and what `endpoints()` returns,
-    the endpoints as they were really bound.
+    `others` run beside it. Once all have started, one line goes to standard output: "ready", and
+    what `endpoints()` returns, the endpoints as they were really bound.
     """
     log_to_stderr("info")
     log = structlog.get_logger("reactor")
@@ -27,7 +27,7 @@ def serve(server: HandlerSet, endpoints: Callable[[], Iterable[str]]) -> None:
         click.echo(" ".join(["ready", *bound]))
 
     try:
-        run(server, on_ready=announce)
+        run(server, *others, on_ready=announce)
     except ReactorError as error:
         raise click.ClickException(str(error)) from error
     log.info("stopped", **asdict(server.statistics()))

@@ -1,6 +1,7 @@
 """`reactor serve clone` and its clients: what they print, their exit codes, and their end."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import threading
 import pytest
 import zmq
 
+from patterns.clone import model1, model2, model3, model4, model5, model6
 from patterns.clone.client import CloneClient
 from patterns.clone.handlers import CloneServer
 from patterns.clone.messages import snapshot_request
@@ -356,6 +358,10 @@ def test_an_address_in_use_is_status_1_and_one_clear_line(reactor_command, serve
         ),
         (("--peer", "tcp://127.0.0.1:5566"), "Add --role"),
         (("--timeout", "3"), "Add --role"),
+        (("--model", "7"), "--model"),
+        (("--model", "5", "--role", "primary", *STATES, "--peer", "tcp://h:1"), "model 5 has no"),
+        (("--model", "2", "--collector", "sub"), "do not write"),
+        (("--collector", "pub"), "--collector"),
         (("--port", "65534"), "--port"),
         (("--port", "-1"), "--port"),
         (("--heartbeat", "0"), "--heartbeat"),
@@ -373,3 +379,49 @@ def test_a_server_that_cannot_be_meant_is_status_2_and_says_what_to_add(
     result = reactor_command("serve", "clone", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert says in result.stderr
+
+
+# The models
+
+
+@pytest.mark.parametrize("model", [model1, model2], ids=["1", "2"])
+async def test_in_models_one_and_two_the_lines_of_standard_input_are_published(
+    start_process, model
+):
+    process = start_process("serve", "clone", "--model", model.__name__[-1], "--port", "0")
+    client = model.Client(ready(process))
+    async with asyncio.timeout(SECONDS), Reactor() as reactor:
+        reactor.register(client)
+        while not client.items():  # in model one nobody knows when a subscription has arrived
+            process.stdin.write("/a/1 one\n")
+            process.stdin.flush()
+            await asyncio.sleep(0.05)
+        process.stdin.write("HUGZ is no key\n/a/2 two words\n/a/1\n")
+        process.stdin.flush()
+        while client.items() != [(b"/a/2", b"two words")]:
+            await asyncio.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=SECONDS) == 0
+
+
+@pytest.mark.parametrize("collector", [(), ("--collector", "sub"), ("--collector", "pull")])
+@pytest.mark.parametrize("model", [model3, model4, model5, model6], ids=["3", "4", "5", "6"])
+async def test_in_models_three_to_six_clients_write(start_process, model, collector):
+    number = model.__name__[-1]
+    process = start_process("serve", "clone", "--model", number, "--port", "0", *collector)
+    dialect = model.DIALECT
+    if collector:
+        socket_type = {"sub": zmq.SUB, "pull": zmq.PULL}[collector[1]]
+        dialect = dataclasses.replace(dialect, collector=socket_type)
+    async with asyncio.timeout(SECONDS):
+        async with model.Client(ready(process), dialect=dialect) as client:
+            await client.wait_live()
+            await client.set("/a/1", "one")
+            await client.set("/a/2", "two")
+            await client.delete("/a/1")
+            assert client.items() == [(b"/a/2", b"two")]
+        async with model.Client(client.server, dialect=dialect) as late:
+            await late.wait_live()
+            assert late.items() == [(b"/a/2", b"two")]
+    process.terminate()
+    assert process.wait(timeout=SECONDS) == 0

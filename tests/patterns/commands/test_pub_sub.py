@@ -11,6 +11,7 @@ import pytest
 import zmq
 
 from patterns.commands import pub, sub
+from patterns.commands.lines import read_lines
 from patterns.suicidal_snail.messages import decode_stamp
 
 KERNEL = "tcp://127.0.0.1:*"
@@ -218,7 +219,7 @@ async def test_lines_that_come_in_parts_are_put_together():
         def read(self, size):
             return parts.pop(0)
 
-    lines = [line async for line in pub._lines(Stdin())]
+    lines = [line async for line in read_lines(Stdin())]
     assert lines == [b"ab", b"c"], "an empty read is the end"
 
 
