@@ -52,6 +52,8 @@ from patterns.clone.messages import (
     snapshot_request,
 )
 from patterns.clone.outbox import Outbox, OutboxFull
+from patterns.clone.packs import FEATURE as PACKS
+from patterns.clone.packs import decode_pack, is_pack
 from patterns.clone.store import KeyValueStore, StoreFull
 from patterns.clone.writer import ConditionsUnsupported, Writer
 
@@ -157,6 +159,7 @@ class ClientProtocol:
         self._subscription = 0
         self._requests = 0
         self._collection: Collection | None = None
+        self._packed = False  # packed snapshots were asked for
         self._observed_at: float | None = None
         self._heard_at = float("-inf")
         self._current_at = float("-inf")
@@ -328,7 +331,7 @@ class ClientProtocol:
             return []
         if beat.sequence is not None and epoch_of(beat.sequence) < self.epoch:
             return self._fail("older epoch", now)
-        return self._request_snapshots(now)
+        return self._request_snapshots(now, packed=PACKS in beat.features)
 
     def _receive_update(self, update: Published, now: float) -> list[Effect]:
         lost = self._losses.receive_update(update.frames[0], update.sequence)
@@ -366,8 +369,9 @@ class ClientProtocol:
 
     # --- the snapshots
 
-    def _request_snapshots(self, now: float) -> list[Effect]:
+    def _request_snapshots(self, now: float, *, packed: bool = False) -> list[Effect]:
         """Ask for each subtree, all at once: a server that answers at once answers them alike."""
+        self._packed = packed
         self.state = ClientState.SYNCING
         self._join_at = self._vote_at = float("inf")
         first, self._requests = self._requests + 1, self._requests + len(self.interest.subtrees)
@@ -377,12 +381,15 @@ class ClientProtocol:
             self._collection.receive_heartbeat(None)
         self._sync_expires_at = now + self.server_ttl
         return [
-            RequestSnapshot(self.server, snapshot_request(subtree), number)
+            RequestSnapshot(self.server, snapshot_request(subtree, packed=packed), number)
             for number, subtree in requests.items()
         ]
 
     def receive_snapshot(self, frames: Sequence[bytes], request: int, now: float) -> list[Effect]:
-        """Whatever a snapshot socket receives: KVSYNC or KTHXBAI. Raises MalformedMessage."""
+        """Whatever a snapshot socket receives: KVSYNC, KVPACK or KTHXBAI.
+
+        Raises MalformedMessage.
+        """
         self._observe(now)
         collection = self._collection
         if collection is None or not collection.expects(request):
@@ -390,15 +397,18 @@ class ClientProtocol:
             return []
         if is_snapshot_end(frames):
             return self._receive_snapshot_end(collection, frames, request, now)
-        ttl = check_update(frames, max_body=self.max_body)
-        # A Guide server sends the whole snapshot in one go, and no heartbeat meanwhile.
-        self._sync_expires_at = now + self.server_ttl
-        self._heard_at = now
         try:
-            collection.add_entry(tuple(frames), request, None if ttl is None else now + ttl)
+            if self._packed and is_pack(frames):
+                collection.add_pack(decode_pack(frames, max_body=self.max_body), request, now)
+            else:
+                ttl = check_update(frames, max_body=self.max_body)
+                collection.add_entry(tuple(frames), request, None if ttl is None else now + ttl)
         except StoreFull:
             self._snapshots_failed += 1
             return self._fail("store full", now)
+        # A Guide server sends the whole snapshot in one go, and no heartbeat meanwhile.
+        self._sync_expires_at = now + self.server_ttl
+        self._heard_at = now
         return []
 
     def _receive_snapshot_end(

@@ -24,6 +24,7 @@ from patterns.clone.messages import (
     epoch_at,
     is_snapshot_end,
     snapshot_request,
+    wants_packs,
 )
 from patterns.clone.ports import collector_of, publisher_of
 from patterns.clone.server_protocol import (
@@ -234,11 +235,13 @@ class CloneServer(HandlerSet):
         if frames[3]:
             self.arm()  # a ttl may be the next thing that is due
 
-    def receive_snapshot_request(self, identity: bytes, subtree: bytes) -> None:
+    def receive_snapshot_request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
         """A client joins: a vote, and an answer if this server is the active one."""
         if self.star is None or self.star.request():
             self.carry_out(
-                self.protocol.receive_snapshot_request(identity, subtree, self.reactor.now())
+                self.protocol.receive_snapshot_request(
+                    identity, subtree, self.reactor.now(), packed=packed
+                )
             )
 
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
@@ -360,7 +363,8 @@ class _SnapshotResponder(StreamHandler):
 
     def on_message(self, frames: list[bytes]) -> None:
         identity, *request = frames
-        self._server.receive_snapshot_request(identity, decode_snapshot_request(request))
+        subtree = decode_snapshot_request(request)
+        self._server.receive_snapshot_request(identity, subtree, wants_packs(request))
 
 
 class _Publisher(StreamHandler):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from patterns.clone.forms import FULL, Form
-from patterns.clone.messages import MalformedMessage, decode_snapshot_request
+from patterns.clone.messages import MalformedMessage, decode_snapshot_request, wants_packs
 from reactor import Stream, StreamHandler
 
 
@@ -20,8 +20,8 @@ class Service(Protocol):
         """A client's update, in the full form."""
         ...
 
-    def receive_snapshot_request(self, identity: bytes, subtree: bytes) -> None:
-        """A client asks for the entries of a subtree."""
+    def receive_snapshot_request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
+        """A client asks for the entries of a subtree, perhaps for many of them in a message."""
         ...
 
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
@@ -47,7 +47,9 @@ class SnapshotInterface(StreamHandler):
         """Have the request answered."""
         identity, *request = frames
         subtree = decode_snapshot_request(request)
-        self._service.receive_snapshot_request(identity, subtree if self._subtrees else b"")
+        self._service.receive_snapshot_request(
+            identity, subtree if self._subtrees else b"", wants_packs(request)
+        )
 
 
 class PublisherInterface(StreamHandler):

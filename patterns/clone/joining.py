@@ -7,11 +7,11 @@ reached the highest of these numbers: then every subtree has all that was publis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from patterns.clone.interest import Interest
-from patterns.clone.messages import Frames, SnapshotEnd, epoch_of, sequence_of
+from patterns.clone.messages import Frames, SnapshotEnd, decode_ttl, epoch_of, sequence_of
 from patterns.clone.store import KeyValueStore
 
 
@@ -64,6 +64,18 @@ class Collection:
         part.entries += 1
         if frames[0].startswith(part.subtree):
             self.store.apply(frames, sequence_of(frames), expires_at)
+
+    def add_pack(self, entries: Sequence[Frames], request: int, now: float) -> None:
+        """Many entries of a snapshot. Raises StoreFull."""
+        part = self._parts[request]
+        part.entries += len(entries)
+        ours = [entry for entry in entries if entry[0].startswith(part.subtree)]
+        if not any([entry[3] for entry in ours]):
+            self.store.apply_all(ours)
+            return
+        for entry in ours:
+            ttl = decode_ttl(entry[3])
+            self.store.apply(entry, sequence_of(entry), None if ttl is None else now + ttl)
 
     def finish(self, end: SnapshotEnd, request: int) -> str:
         """The end of a snapshot; returns what is wrong with it, in two words, or nothing."""

@@ -47,6 +47,7 @@ _SEQUENCE = struct.Struct("!q")
 _pack_sequence = _SEQUENCE.pack
 _unpack_sequence = _SEQUENCE.unpack
 _NO_SEQUENCE = _pack_sequence(0)
+_PACKED = b"pack=1\n"
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _VALUE = re.compile(r"[ -<>-~]*")  # printable ASCII without "="
@@ -301,22 +302,32 @@ def decode_update(frames: Sequence[bytes], *, max_body: int = MAX_BODY) -> KVMes
 # --- commands ------------------------------------------------------------------------------
 
 
-def snapshot_request(subtree: bytes = b"") -> Frames:
-    """The two frames by which a client asks for a snapshot: ICANHAZ?, subtree."""
-    return (ICANHAZ, subtree)
+def snapshot_request(subtree: bytes = b"", *, packed: bool = False) -> Frames:
+    """The two frames by which a client asks for a snapshot: ICANHAZ?, subtree.
+
+    `packed` adds a third, which only a server that has offered it understands.
+    """
+    return (ICANHAZ, subtree, _PACKED) if packed else (ICANHAZ, subtree)
 
 
 def decode_snapshot_request(frames: Sequence[bytes]) -> bytes:
     """The subtree asked for by the frames after the identity. Raises MalformedMessage.
 
-    ICANHAZ? alone asks for everything: the Guide's models 2 and 3 send no subtree.
+    ICANHAZ? alone asks for everything: the Guide's models 2 and 3 send no subtree. For a third
+    frame see `wants_packs`.
     """
-    if not 1 <= len(frames) <= 2 or frames[0] != ICANHAZ:
+    packed = tuple(frames[2:]) == (_PACKED,)
+    if not 1 <= len(frames) <= 2 + packed or frames[0] != ICANHAZ:
         raise MalformedMessage("not a snapshot request")
-    subtree = frames[1] if len(frames) == 2 else b""
+    subtree = frames[1] if len(frames) >= 2 else b""
     if len(subtree) > MAX_KEY:
         raise MalformedMessage(f"subtree of {len(subtree)} bytes, at most {MAX_KEY}")
     return subtree
+
+
+def wants_packs(frames: Sequence[bytes]) -> bool:
+    """True if a well-formed snapshot request asks for many entries to a message."""
+    return len(frames) == 3
 
 
 def snapshot_end(sequence: int, subtree: bytes = b"", properties: bytes = b"") -> Frames:
@@ -355,9 +366,12 @@ def decode_snapshot_end(frames: Sequence[bytes]) -> SnapshotEnd:
     properties = parse_properties(frames[3])
     entries = decode_number(properties, "n")
     extended = properties.get("chpx") == "1"
-    names = properties.get("feat", "").split(",") if extended else []
-    features = frozenset(name for name in names if name)
-    return SnapshotEnd(sequence, frames[4], entries, extended, features)
+    return SnapshotEnd(sequence, frames[4], entries, extended, _features(properties))
+
+
+def _features(properties: Mapping[str, str]) -> frozenset[str]:
+    names = properties.get("feat", "").split(",") if properties.get("chpx") == "1" else []
+    return frozenset(name for name in names if name)
 
 
 def heartbeat(properties: bytes = b"", subtree: bytes = b"") -> Frames:
@@ -377,6 +391,7 @@ class Heartbeat:
     `subtree` is empty in a HUGZ. `sequence` is the last number published (in that subtree), and
     `updates` how many updates of that subtree were published so far. `interval_ms` is the time
     between heartbeats. A server that is not `active` any more says so once, and then nothing.
+    `features`, as in KTHXBAI, is what has to be known before a snapshot is asked for.
     """
 
     subtree: bytes
@@ -384,6 +399,7 @@ class Heartbeat:
     updates: int | None
     interval_ms: int | None = None
     active: bool = True
+    features: frozenset[str] = frozenset()
 
 
 def decode_heartbeat(frames: Sequence[bytes]) -> Heartbeat:
@@ -404,6 +420,7 @@ def decode_heartbeat(frames: Sequence[bytes]) -> Heartbeat:
         updates=decode_number(properties, "n"),
         interval_ms=decode_number(properties, "hb"),
         active=properties.get("role", "active") == "active",
+        features=_features(properties),
     )
 
 

@@ -83,7 +83,10 @@ class ModelServer(HandlerSet):
         self.dialect = dialect or self.dialect
         self.endpoint = ""
         self.protocol = ServerProtocol(
-            make_uuid=make_uuid, epoch=epoch_at(wall_clock()), heartbeat=heartbeat
+            make_uuid=make_uuid,
+            epoch=epoch_at(wall_clock()),
+            heartbeat=heartbeat,
+            packs=self.dialect.form.full,
         )
         self._make_uuid = make_uuid
         self._publisher: Stream | None = None
@@ -135,7 +138,8 @@ class ModelServer(HandlerSet):
 
     def sender(self, snapshots: Stream) -> SnapshotSender:
         """The handler that sends snapshots through the ROUTER `snapshots`, in the model's form."""
-        self._sender = SnapshotSender(snapshots, self.dialect.form.encode)
+        form = self.dialect.form
+        self._sender = SnapshotSender(snapshots, None if form.full else form.encode)
         return self._sender
 
     # Life
@@ -206,10 +210,12 @@ class ModelServer(HandlerSet):
         if frames[3]:
             self._arm()  # a ttl may be the next thing that is due
 
-    def receive_snapshot_request(self, identity: bytes, subtree: bytes) -> None:
+    def receive_snapshot_request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
         """A client joins."""
         self.carry_out(
-            self.protocol.receive_snapshot_request(identity, subtree, self.reactor.now())
+            self.protocol.receive_snapshot_request(
+                identity, subtree, self.reactor.now(), packed=packed
+            )
         )
 
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:

@@ -19,7 +19,8 @@ class Publish:
 class SendSnapshot:
     """Send a client the entries, then `end`, each after its identity; in turns, not at once.
 
-    The entries are fixed, whatever happens to the map in the meantime.
+    The entries are fixed, whatever happens to the map in the meantime. `packed`: many entries to a
+    message, as the client has asked for.
     """
 
     identity: bytes
@@ -27,6 +28,7 @@ class SendSnapshot:
     sequence: int
     entries: tuple[Frames, ...]
     end: Frames
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from patterns.clone.messages import (
     snapshot_end,
     whole_seconds,
 )
+from patterns.clone.packs import FEATURE as PACKS
 from patterns.clone.pending import PendingList
 from patterns.clone.server_effects import (
     Effect,
@@ -55,6 +56,8 @@ _COALESCE_SECONDS = 0.01
 # A snapshot that was refused or is not what it says is asked for again after this time.
 _SYNC_RETRY_SECONDS = 1.0
 _ABOUT_THE_SNAPSHOT = b"chpx=1\nfeat=" + FEATURE.encode() + b"\nn=%d\n"
+# Said in every heartbeat, so that a client knows it before it asks for its first snapshot.
+_OFFER = b"chpx=1\nfeat=" + PACKS.encode() + b"\n"
 
 
 class ServerState(enum.Enum):
@@ -97,9 +100,9 @@ class ServerProtocol:
     """One Clone server: hears clients and its peer, says what to publish and to answer.
 
     `make_uuid` gives 16 new bytes at each call. `epoch` is the highest epoch that this server may
-    have used in an earlier life (see `messages.epoch_at`); its first one is higher. The other
-    arguments are limits, in seconds, bytes and numbers. A hook that raises MalformedMessage has
-    changed nothing.
+    have used in an earlier life (see `messages.epoch_at`); its first one is higher. With `packs`,
+    clients that can are offered packed snapshots. The other arguments are limits, in seconds, bytes
+    and numbers. A hook that raises MalformedMessage has changed nothing.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class ServerProtocol:
         sync_timeout: float = 5.0,
         max_queued: int = 100_000,
         expire_limit: int = 1000,
+        packs: bool = True,
     ) -> None:
         self.state = ServerState.STARTING
         self.suspended = False
@@ -124,6 +128,7 @@ class ServerProtocol:
         self.sync_timeout = sync_timeout
         self.max_queued = max_queued
         self.expire_limit = expire_limit
+        self.packs = packs
         self.store = make_store()
         self._make_store = make_store
         self._make_uuid = make_uuid
@@ -236,7 +241,9 @@ class ServerProtocol:
         self._subtrees.count(key, sequence)
         return numbered
 
-    def receive_snapshot_request(self, identity: bytes, subtree: bytes, now: float) -> list[Effect]:
+    def receive_snapshot_request(
+        self, identity: bytes, subtree: bytes, now: float, *, packed: bool = False
+    ) -> list[Effect]:
         """A client wants the entries of a subtree. Only the active answers; others are silent."""
         if not self.serving:
             self._snapshots_refused += 1
@@ -244,7 +251,8 @@ class ServerProtocol:
         self._snapshots += 1
         entries = self.store.snapshot(subtree, now)
         end = snapshot_end(self.sequence, subtree, _ABOUT_THE_SNAPSHOT % len(entries))
-        return [SendSnapshot(identity, subtree, self.sequence, entries, end)]
+        packed = packed and self.packs
+        return [SendSnapshot(identity, subtree, self.sequence, entries, end, packed)]
 
     def receive_subscription(self, topic: bytes, subscribed: bool, now: float) -> list[Effect]:
         """Somebody subscribes to a topic at the publisher, or nobody does any more.
@@ -297,6 +305,8 @@ class ServerProtocol:
         self._greet_at = float("inf")
         counts = self._subtrees.heartbeats(only_fresh=only_fresh)
         properties = b"seq=%d\nhb=%d\nrole=active\n" % (self.sequence, self.heartbeat * 1000)
+        if self.packs:
+            properties += _OFFER
         # HUGZ comes last: who hears it has heard the count of its own subtree.
         return [Publish(frames) for frames in (*counts, heartbeat(properties))]
 

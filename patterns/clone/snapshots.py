@@ -13,33 +13,71 @@ from dataclasses import dataclass
 import zmq
 
 from patterns.clone.messages import Frames
+from patterns.clone.packs import encode_pack, split
 from patterns.clone.server_effects import SendSnapshot
 from reactor import Handler, Stream
 
-CHUNK = 200
-CHUNK_BYTES = 1 << 20
+CHUNK = 500
+CHUNK_BYTES = 512 << 10
 MAX_SNAPSHOTS = 10_000
 PATIENCE_SECONDS = 30.0
 # Clients that take nothing cost time as well: so many are asked a turn, every so often.
 _TRIES = 200
 _RETRY_SECONDS = 0.01
+# Clients that joined together are at about the same place: what is behind them is packed no more.
+_RECENT_PACKS = 64
+
+
+class _Plain:
+    """The messages of a snapshot as RFC 12 has it: one an entry."""
+
+    def __init__(
+        self, entries: tuple[Frames, ...], encode: Callable[[Frames], Frames] | None
+    ) -> None:
+        self._entries = entries
+        self._encode = encode
+
+    def message(self, position: int) -> Frames | None:
+        """The message at a position, None behind the last."""
+        if position == len(self._entries):
+            return None
+        entry = self._entries[position]
+        return self._encode(entry) if self._encode else entry
+
+
+class _Packs:
+    """The packed messages of a snapshot, each packed once for the clients who share it."""
+
+    def __init__(self, entries: tuple[Frames, ...]) -> None:
+        self.entries = entries
+        self._starts = [0]
+        self._recent: dict[int, Frames] = {}
+
+    def message(self, position: int) -> Frames | None:
+        """The message at a position, None behind the last."""
+        return self._recent.get(position) or self._pack(position)
+
+    def _pack(self, position: int) -> Frames | None:
+        start = self._starts[position]
+        if start == len(self.entries):
+            return None
+        end = split(self.entries, start)
+        if position + 1 == len(self._starts):
+            self._starts.append(end)
+        pack = self._recent[position] = encode_pack(self.entries[start:end])
+        if len(self._recent) > _RECENT_PACKS:
+            del self._recent[next(iter(self._recent))]
+        return pack
 
 
 @dataclass(slots=True)
 class _Transfer:
-    snapshot: SendSnapshot
+    identity: bytes
+    messages: _Plain | _Packs
+    end: Frames
     gives_up_at: float
     position: int = 0
-
-    @property
-    def done(self) -> bool:
-        return self.position > len(self.snapshot.entries)
-
-    def next_frames(self, encode: Callable[[Frames], Frames] | None) -> Frames:
-        """The entry whose turn it is, or the end of the snapshot after the last."""
-        entries = self.snapshot.entries
-        body = entries[self.position] if self.position < len(entries) else self.snapshot.end
-        return (self.snapshot.identity, *(encode(body) if encode else body))
+    done: bool = False
 
 
 class SnapshotSender(Handler):
@@ -52,6 +90,7 @@ class SnapshotSender(Handler):
         self._router = router
         self._encode = encode
         self._transfers: OrderedDict[bytes, _Transfer] = OrderedDict()  # in the order of turns
+        self._packs: _Packs | None = None
         self._scheduled = False
         self.sent = 0
         self.given_up = 0
@@ -67,8 +106,20 @@ class SnapshotSender(Handler):
             self.refuse("too many snapshots under way", identity=snapshot.identity.hex())
             return
         gives_up_at = self.reactor.now() + PATIENCE_SECONDS
-        self._transfers[snapshot.identity] = _Transfer(snapshot, gives_up_at)
+        self._transfers[snapshot.identity] = _Transfer(
+            snapshot.identity,
+            self._messages_of(snapshot),
+            self._encode(snapshot.end) if self._encode else snapshot.end,
+            gives_up_at,
+        )
         self._schedule(0)
+
+    def _messages_of(self, snapshot: SendSnapshot) -> _Plain | _Packs:
+        if not snapshot.packed:
+            return _Plain(snapshot.entries, self._encode)
+        if self._packs is None or self._packs.entries is not snapshot.entries:
+            self._packs = _Packs(snapshot.entries)
+        return self._packs
 
     def give_up(self) -> None:
         """Forget what is under way: clients ask again, perhaps elsewhere."""
@@ -101,6 +152,8 @@ class SnapshotSender(Handler):
                 break
         if self._transfers:
             self._schedule(0 if moved else _RETRY_SECONDS)
+        else:
+            self._packs = None
 
     def _worth_waiting(self, transfer: _Transfer, moved: bool) -> bool:
         now = self.reactor.now()
@@ -109,17 +162,27 @@ class SnapshotSender(Handler):
         return now < transfer.gives_up_at
 
     def _send_chunk(self, transfer: _Transfer) -> bool:
-        """Send a chunk, or as much of it as is taken; True when at least one entry was."""
-        begun = transfer.position
+        """Send a chunk, or as much of it as is taken; True when at least one message was."""
+        send, message_at, identity = (
+            self._router.try_send,
+            transfer.messages.message,
+            transfer.identity,
+        )
+        position = begun = transfer.position
+        last = begun + CHUNK
         size = 0
         try:
-            while not transfer.done and transfer.position < begun + CHUNK and size < CHUNK_BYTES:
-                frames = transfer.next_frames(self._encode)
-                if not self._router.try_send(*frames):
+            while position < last and size < CHUNK_BYTES and not transfer.done:
+                message = message_at(position)
+                if not send(identity, *(message or transfer.end)):
                     break
-                transfer.position += 1
-                size += sum(map(len, frames))
+                position += 1
+                if message is None:
+                    transfer.done = True
+                else:
+                    size += len(message[-1])  # the body, or the entries of a pack
         except zmq.ZMQError:
             transfer.gives_up_at = 0.0  # the client has gone (EHOSTUNREACH)
             return False
-        return transfer.position > begun
+        transfer.position = position
+        return position > begun

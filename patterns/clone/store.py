@@ -7,9 +7,11 @@ could form a cycle, so the garbage collector stops tracking it: a million entrie
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from itertools import chain
+from operator import itemgetter
 
 from patterns.clone.messages import Frames, replace_ttl, sequence_of, whole_seconds
 
@@ -86,6 +88,28 @@ class KeyValueStore:
         if sequence > self.sequence:
             self.sequence = sequence
         return previous
+
+    def apply_all(self, entries: Sequence[Frames]) -> None:
+        """Store checked entries that have bodies and never expire; as `apply` one by one.
+
+        Raises StoreFull. In bulk, if all keys are new: 250 ns an entry less.
+        """
+        if not entries:
+            return
+        keys = [entry[0] for entry in entries]
+        growth = sum(map(len, chain.from_iterable(entries)))
+        crowded = len(self._entries) + len(keys) > self.max_keys
+        known = len(set(keys)) < len(keys) or not self._entries.keys().isdisjoint(keys)
+        if known or crowded or self._bytes + growth > self.max_bytes:
+            for entry in entries:
+                self.apply(entry, sequence_of(entry))
+            return
+        self._entries.update(zip(keys, entries, strict=True))
+        self._unindexed += keys
+        self._bytes += growth
+        self._whole = None
+        # Sequences are not negative, so their frames are in the order of the numbers.
+        self.sequence = max(self.sequence, sequence_of(max(entries, key=itemgetter(1))))
 
     def _put(self, key: bytes, frames: Frames, previous: Frames | None) -> None:
         entries = self._entries
