@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reactor.testing.fixtures import FakeReactor, fake_reactor
     from reactor.testing.loop import FakeLoop
     from reactor.testing.network import FakeNetwork
+    from reactor.testing.node import Node
+    from reactor.testing.simulation import Simulation
     from reactor.testing.stream import FakeStream
 
 _HOMES = {
@@ -24,10 +26,20 @@ _HOMES = {
     "FakeNetwork": "network",
     "FakeReactor": "fixtures",
     "FakeStream": "stream",
+    "Node": "node",
+    "Simulation": "simulation",
     "fake_reactor": "fixtures",
 }
 
-__all__ = ["FakeLoop", "FakeNetwork", "FakeReactor", "FakeStream", "fake_reactor"]
+__all__ = [
+    "FakeLoop",
+    "FakeNetwork",
+    "FakeReactor",
+    "FakeStream",
+    "Node",
+    "Simulation",
+    "fake_reactor",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -34,6 +34,7 @@ class FakeChannel:
         self.can_send = socket_type not in (zmq.SUB, zmq.PULL)
         self.can_receive = socket_type not in (zmq.PUB, zmq.PUSH)
         self.stream: Stream | None = None  # whose channel it is, as faults are told
+        self.node = ""  # of a simulation, on which it was opened
         self.pipes: list[Pipe] = []
         self.bound: list[str] = []
         self.closed = False
@@ -41,6 +42,7 @@ class FakeChannel:
         self._exchange = exchange
         self._loop = loop
         self._unattached = True
+        self._dark: list[Pipe] = []
         # What comes from no peer: deliver(), and an XPUB's own messages.
         self._own = Pipe(self, exchange)
         self._readable: deque[Pipe] = deque()
@@ -153,15 +155,45 @@ class FakeChannel:
         """
         if self.closed:
             return
+        for pipe in self._shut(self._exchange.release):
+            pipe.hang_up(linger_ms)
+
+    def _shut(self, release: Callable[[str], None]) -> list[Pipe]:
+        """Be closed; return the pipes, which are to be ended."""
         self.closed = True
         self._on_message = self._on_disconnected = None
         self._on_writable.clear()
         self._readable.clear()
         for endpoint in self.bound:
-            self._exchange.release(endpoint)
+            release(endpoint)
         pipes, self.pipes = self.pipes, []
-        for pipe in pipes:
-            pipe.hang_up(linger_ms)
+        return pipes
+
+    def lose_power(self) -> None:
+        """Be gone with the machine: what is under way is lost, and no peer is told."""
+        if self.closed:
+            return
+        for pipe in self._shut(self._exchange.silence):
+            pipe.go_dark()
+            self._dark.append(pipe)
+
+    def power_is_back(self) -> None:
+        """The machine answers again: it knows of no connection, and so they end."""
+        for pipe in self._dark:
+            self._exchange.ended(pipe)
+        self._dark.clear()
+
+    @property
+    def label(self) -> str:
+        """What a trace calls this channel."""
+        name = self.stream.name if self.stream is not None else ""
+        return f"{self.node}/{name}" if self.node else name
+
+    def heartbeat_patience(self) -> float:
+        """The seconds of silence after which a connection ends, 0 without heartbeats."""
+        interval = self.int_option(zmq.HEARTBEAT_IVL)
+        timeout = self.int_option(zmq.HEARTBEAT_TIMEOUT)
+        return (interval + (timeout if timeout > 0 else interval)) / 1000 if interval else 0.0
 
     # What a socket type decides
 

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import zmq
@@ -39,15 +39,25 @@ class Exchange:
     """Joins the pipes of channels that connect with channels that are bound."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, seed: int, latency: float, jitter: float
+        self,
+        loop: asyncio.AbstractEventLoop,
+        seed: int,
+        latency: float,
+        jitter: float | Callable[[random.Random], float],
+        reconnect: float = 0.0,
     ) -> None:
         self.loop = loop
         self.random = random.Random(seed)
+        self.jitter = _spread(jitter)
+        self.on_arrival: Callable[[Pipe, Message], None] | None = None
+        self._seed = seed
+        self._chances: dict[str, int] = {}
+        self._reconnect = reconnect
         self.dropped = 0
         self.overflowed = 0
         self._latency = latency
-        self._jitter = jitter
         self._bound: dict[str, FakeChannel] = {}
+        self._silent: set[str] = set()
         self._connecting: dict[Pipe, None] = {}  # the connecting ends, in order of connect()
         self._faults: list[Fault] = []
         self._ports = itertools.count(_FIRST_PORT)
@@ -64,6 +74,7 @@ class Exchange:
             raise zmq.ZMQError(errno.EADDRINUSE)
         real = _join(scheme, host, port)
         self._bound[real] = channel
+        self._silent.discard(real)
         channel.bound.append(real)
         self._seek_all()
         return real
@@ -79,9 +90,16 @@ class Exchange:
         """Nobody is bound there any more."""
         del self._bound[endpoint]
 
+    def silence(self, endpoint: str) -> None:
+        """The machine there has no power, and answers nobody until something is bound there."""
+        self.release(endpoint)
+        self._silent.add(endpoint)
+
     def is_refused(self, channel: FakeChannel, endpoint: str) -> bool:
         """Whether nobody is bound there, as far as the partitions let the channel know."""
         cuts = self._active(Partition)
+        if canonical(endpoint) in self._silent:
+            return False
         return not self._find(canonical(endpoint)) and not any(
             cut.hides(channel, endpoint) for cut in cuts
         )
@@ -103,12 +121,15 @@ class Exchange:
 
     def _seek_all(self) -> None:
         for pipe in list(self._connecting):
-            self._seek(pipe)
+            self._seek(pipe, again=True)
 
-    def _seek(self, pipe: Pipe) -> None:
+    def _seek(self, pipe: Pipe, again: bool = False) -> None:
         """Connect: over inproc at once, as libzmq does, otherwise on a later turn."""
         if pipe.connected_to.startswith("inproc:"):
             self._join(pipe)
+        elif pipe.peer is None and again and self._reconnect:
+            wait = self.random.uniform(self._reconnect, 2 * self._reconnect)
+            self.loop.call_later(wait, self._join, pipe)
         elif pipe.peer is None:
             self.loop.call_soon(self._join, pipe)
 
@@ -144,7 +165,7 @@ class Exchange:
             again = reset or not end.connected_to.startswith("inproc:")
             if end.connected_to and again and not end.hung_up:
                 end.channel.check_writable()
-                self._seek(end)
+                self._seek(end, again=True)
             else:
                 self._connecting.pop(end, None)
                 end.channel.detach(end)
@@ -177,11 +198,10 @@ class Exchange:
                 return True
         return False
 
-    def transit_time(self, latency: float) -> float:
-        """How long a message that leaves now is on its way, jitter included."""
-        if self._jitter:
-            return latency + self.random.uniform(0.0, self._jitter)
-        return latency
+    def chance(self, purpose: str) -> random.Random:
+        """A new source of chance, out of the seed, the purpose and how often it was asked for."""
+        count = self._chances[purpose] = self._chances.get(purpose, 0) + 1
+        return random.Random(f"{self._seed} {purpose} {count}")
 
     def _faults_changed(self) -> None:
         for pipe in list(self._connecting):
@@ -198,16 +218,42 @@ class Exchange:
             self.ended(pipe, reset=True)
             return
         delay = sum(fault.seconds for fault in self._active(Delay) if fault.concerns(*ends))
-        for end in (pipe, peer):
-            end.cut = bool(cuts)
+        for end, other in ((pipe, peer), (peer, pipe)):
+            end.cut = end.dark or any(fault.blocks(end.channel, other.channel) for fault in cuts)
             end.latency = self._latency + delay
             end.flow()
+        self._watch_heartbeats(pipe, bool(cuts))
+
+    def _watch_heartbeats(self, pipe: Pipe, cut: bool) -> None:
+        """End a connection that stays cut for longer than the heartbeats of an end allow."""
+        if not cut:
+            pipe.cut_at = None
+        elif pipe.cut_at is None:
+            pipe.cut_at = now = self.loop.time()
+            assert pipe.peer is not None
+            ends = (pipe.channel, pipe.peer.channel)
+            if patience := min(filter(None, (end.heartbeat_patience() for end in ends)), default=0):
+                self.loop.call_later(patience, self._miss_heartbeat, pipe, now)
+
+    def _miss_heartbeat(self, pipe: Pipe, cut_at: float) -> None:
+        if pipe.cut_at == cut_at:
+            self.ended(pipe, reset=True)
 
     def _is_cut(self, one: FakeChannel, other: FakeChannel) -> bool:
         return any(fault.concerns(one, other) for fault in self._active(Partition))
 
     def _active(self, kind: type[F]) -> Iterator[F]:
         return (fault for fault in self._faults if isinstance(fault, kind))
+
+
+def _spread(
+    jitter: float | Callable[[random.Random], float],
+) -> Callable[[random.Random], float] | None:
+    """The function that draws a message's jitter, None for no jitter."""
+    if callable(jitter):
+        return jitter
+    seconds = jitter
+    return (lambda chance: chance.random() * seconds) if seconds else None
 
 
 def _parse(endpoint: str, binding: bool) -> tuple[str, str, str]:

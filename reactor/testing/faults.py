@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from reactor.testing.exchange import Exchange
 
 Place = str | Stream | Iterable[str | Stream] | None
-"""Where a fault is: a stream; the name of a stream, or of the handler set that opened it; an
-endpoint, for whoever is bound to it; several of these; None for everywhere."""
+"""Where a fault is: a stream; the name of a stream, or of the handler set that opened it, or of a
+simulation's node; an endpoint, for whoever is bound to it; several of these; None for everywhere.
+"""
 
 
 class Fault:
@@ -39,11 +40,23 @@ class Fault:
 
 
 class Partition(Fault):
-    """Nothing passes; with `reset` connections are broken and messages under way lost as well."""
+    """Nothing passes; with `reset` connections are broken and messages under way lost as well.
 
-    def __init__(self, exchange: Exchange, a: Place, b: Place, reset: bool) -> None:
+    With `one_way`, only what is sent from `a` to `b` does not pass.
+    """
+
+    def __init__(
+        self, exchange: Exchange, a: Place, b: Place, reset: bool, one_way: bool = False
+    ) -> None:
         super().__init__(exchange, a, b)
         self.reset = reset
+        self.one_way = one_way
+
+    def blocks(self, sender: FakeChannel, receiver: FakeChannel) -> bool:
+        """Whether what `sender` sends to `receiver` does not pass."""
+        if not self.one_way:
+            return self.concerns(sender, receiver)
+        return _is_at(sender, self.a) and _is_at(receiver, self.b)
 
     def hides(self, channel: FakeChannel, endpoint: str) -> bool:
         """Whether the host of an endpoint at which nobody is bound cannot be asked from here."""
@@ -101,5 +114,7 @@ def _is_among(endpoint: str, place: Selectors) -> bool:
 def _picks(selector: str | Stream, channel: FakeChannel) -> bool:
     if isinstance(selector, Stream):
         return channel.stream is selector
+    if channel.node == selector:
+        return True
     name = channel.stream.name if channel.stream is not None else ""
     return name == selector or name.startswith(f"{selector}.") or selector in channel.bound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import zmq
@@ -11,6 +12,8 @@ from reactor.streams import Stream
 from reactor.testing.channels import FakeChannel
 from reactor.testing.exchange import Exchange
 from reactor.testing.faults import Delay, Fault, Loss, Partition, Place
+from reactor.testing.node_loop import NodeLoop
+from reactor.testing.pipes import Message, Pipe
 from reactor.testing.socket_types import CHANNELS
 from reactor.testing.stream import FakeStream
 
@@ -19,14 +22,16 @@ class FakeNetwork:
     """Joins fake streams by endpoint as libzmq joins sockets; any number of reactors may share it.
 
     A message takes a turn of the loop and `latency` seconds, plus up to `jitter` more at random,
-    and never overtakes another one of the same connection. Chance (jitter, the names that a ROUTER
-    makes up) comes from `seed` alone: the same test does the same each time.
+    and never overtakes another one of the same connection; `jitter` may be a function of a
+    `random.Random` that returns seconds. Chance (jitter, the names that a ROUTER makes up) comes
+    from `seed` alone: the same test does the same each time.
 
     As in libzmq: subscriptions travel to the publisher like messages do; high-water marks count
     per connection, the sender's plus the receiver's; who connects first waits for who binds; over
-    tcp and ipc a connection that has ended is sought again, over inproc not. Types: PUB, SUB, XPUB,
-    XSUB, ROUTER, DEALER, PUSH, PULL, PAIR. Hosts are names and nothing else, but "localhost" and
-    "*" mean what they should.
+    tcp and ipc a connection that has ended is sought again, over inproc not: at once, or after
+    `reconnect` to twice `reconnect` seconds. With HEARTBEAT_IVL set, a connection that is cut ends
+    when its heartbeats stay out. Types: PUB, SUB, XPUB, XSUB, ROUTER, DEALER, PUSH, PULL, PAIR.
+    Hosts are names and nothing else, but "localhost" and "*" mean what they should.
     """
 
     def __init__(
@@ -35,22 +40,28 @@ class FakeNetwork:
         seed: int = 0,
         *,
         latency: float = 0.0,
-        jitter: float = 0.0,
+        jitter: float | Callable[[random.Random], float] = 0.0,
+        reconnect: float = 0.0,
     ) -> None:
         self.loop = loop
         self.seed = seed
         self.stream_class: type[Stream] = FakeStream
-        self._exchange = Exchange(loop, seed, latency, jitter)
+        self._exchange = Exchange(loop, seed, latency, jitter, reconnect)
 
     # As reactor.channels.Network has it
 
     def open_channel(self, socket_type: int, loop: asyncio.AbstractEventLoop) -> FakeChannel:
         """Open a fake socket of a libzmq type; raises NotImplementedError for one not listed."""
-        if loop is not self.loop:
+        if (loop.world if isinstance(loop, NodeLoop) else loop) is not self.loop:
             raise ValueError("a FakeNetwork and its reactors share one loop")
         if socket_type not in CHANNELS:
             raise NotImplementedError(f"FakeNetwork has no {zmq.SocketType(socket_type).name}")
-        return CHANNELS[socket_type](self._exchange, socket_type, loop)
+        channel = CHANNELS[socket_type](self._exchange, socket_type, loop)
+        if isinstance(loop, NodeLoop):
+            channel.node = loop.node
+            loop.channels = [other for other in loop.channels if not other.closed]
+            loop.channels.append(channel)
+        return channel
 
     async def close(self) -> None:
         """Do nothing: the network outlives the reactor that stops."""
@@ -67,16 +78,25 @@ class FakeNetwork:
         """How many messages PUB, XPUB and ROUTER have dropped at a high-water mark."""
         return self._exchange.overflowed
 
-    def partition(self, a: Place, b: Place = None, *, reset: bool = False) -> None:
-        """Cut `a` off from `b` (None: from everybody) in both directions, until `heal()`.
+    def on_arrival(self, callback: Callable[[Pipe, Message], None] | None) -> None:
+        """Call `callback(pipe, frames)` with each message that arrives, subscriptions too."""
+        self._exchange.on_arrival = callback
 
-        A place is a stream, the name of a stream or of the handler set that opened it, the endpoint
-        that a stream is bound to, or several of these. Messages wait as in TCP's buffers, up to
-        the high-water marks, and a peer that closes is not noticed. With `reset` the connections
-        break: messages under way are lost, a ROUTER's peers are gone, subscriptions end; `heal()`
-        connects anew, under new routing ids.
+    def partition(
+        self, a: Place, b: Place = None, *, reset: bool = False, one_way: bool = False
+    ) -> Partition:
+        """Cut `a` off from `b` (None: from everybody), until `heal()` or `cancel()` of the result.
+
+        A place is a stream, the name of a stream or of the handler set that opened it or of a
+        simulation's node, the endpoint that a stream is bound to, or several of these. Messages
+        wait as in TCP's buffers, up to the high-water marks, and a peer that closes is not noticed.
+        With `one_way` only what `a` sends waits. With `reset` the connections break: messages under
+        way are lost, a ROUTER's peers are gone, subscriptions end; `heal()` connects anew, under
+        new routing ids. Nobody connects through a partition of any kind.
         """
-        self._exchange.add_fault(Partition(self._exchange, a, b, reset))
+        partition = Partition(self._exchange, a, b, reset, one_way)
+        self._exchange.add_fault(partition)
+        return partition
 
     def heal(self, a: Place = None, b: Place = None) -> None:
         """Take back `partition(a, b)`, or all partitions; ValueError if there is no such one."""

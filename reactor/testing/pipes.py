@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,10 @@ class Pipe:
         self.peer: Pipe | None = None
         self.hung_up = False
         self.cut = False  # by a partition: what is on the way stays there
+        self.dark = False  # the other machine has no power, and nobody knows
+        self.cut_at: float | None = None  # since when it is cut, in either direction
         self.latency = 0.0
+        self._label: bytes | None = None
         self.routing_id = b""  # what a ROUTER at this end calls the peer
         self.topics: dict[bytes, None] = {}  # what the peer is sent
         self.asked: dict[bytes, None] = {}  # what it has subscribed to, in XPUB's manual mode
@@ -42,6 +46,15 @@ class Pipe:
         self._read = 0
         self._stale = 0  # arrived over a connection that has ended: nobody counts them any more
         self._arrival: asyncio.Handle | None = None
+        self._random: random.Random | None = None
+
+    @property
+    def label(self) -> bytes:
+        """Who sends to whom, for a trace."""
+        if self._label is None:
+            peer = self.peer.channel.label if self.peer is not None else "nobody"
+            self._label = f"{self.channel.label}>{peer}".encode()
+        return self._label
 
     @property
     def endpoint(self) -> str:
@@ -78,10 +91,21 @@ class Pipe:
     def clear(self) -> None:
         """Lose what is on the way, and the peer; what has arrived stays readable."""
         self.peer = None
-        self.cut = False
-        self._on_the_way.clear()
+        self.cut = self.dark = False
+        self.cut_at = self._label = None
         self._unacknowledged = self._read = 0
         self._stale = len(self._arrived)
+        self._lose_what_is_on_the_way()
+
+    def go_dark(self) -> None:
+        """This end's machine has lost its power: the peer goes on sending, and hears nothing."""
+        self.hung_up = True
+        for end in (self,) if self.peer is None else (self, self.peer):
+            end.cut = end.dark = True
+        self._lose_what_is_on_the_way()
+
+    def _lose_what_is_on_the_way(self) -> None:
+        self._on_the_way.clear()
         if self._arrival is not None:
             self._arrival.cancel()
             self._arrival = None
@@ -107,7 +131,16 @@ class Pipe:
         self.flow()
 
     def _due(self) -> float:
-        return self._exchange.loop.time() + self._exchange.transit_time(self.latency)
+        exchange = self._exchange
+        now = exchange.loop.time() + self.latency
+        if not exchange.jitter:
+            return now
+        if self._random is None:
+            # Of its own, so that what happens elsewhere does not shift what happens here.
+            self._random = exchange.chance(
+                f"{self.channel.label} {self.connected_to or self.bound_at}"
+            )
+        return now + exchange.jitter(self._random)
 
     def _arrive(self) -> None:
         self._arrival = None
@@ -121,6 +154,8 @@ class Pipe:
             elif self._exchange.loses(self, message):
                 self.peer.acknowledge()
             elif not self.peer.hung_up:
+                if self._exchange.on_arrival is not None:
+                    self._exchange.on_arrival(self, message)
                 self.peer.channel.arrived(self.peer, message)
         self.flow()
 

@@ -141,7 +141,7 @@ def test_the_story_does_not_depend_on_hashes_or_addresses():
         timeout=50,
     )
     assert told.stdout.splitlines()[-1] == str(scenario(3))
-    assert len(scenario(3)) > 50
+    assert len(scenario(3)) > 30
 
 
 def test_jitter_never_reorders_a_connection():

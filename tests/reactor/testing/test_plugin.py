@@ -241,6 +241,8 @@ def test_the_public_names_are_these():
         "FakeNetwork",
         "FakeReactor",
         "FakeStream",
+        "Node",
+        "Simulation",
         "fake_reactor",
     ]
     assert all(getattr(reactor.testing, name) for name in reactor.testing.__all__)
