@@ -88,7 +88,8 @@ class SimpleForm:
     """Three frames: key, sequence, body. No properties, and so no ttl; no uuid.
 
     `sequence_size` is 8 bytes, or the 4 of the Guide's kvsimple in Python, which cannot talk to
-    its C programs. In these 4 travels the counter alone: after a restart the numbers begin again.
+    its C programs. In these 4 travels the counter alone: after a restart, and
+    after 268 million updates, the numbers begin again.
     """
 
     full = False
@@ -99,7 +100,7 @@ class SimpleForm:
         self.sequence_size = sequence_size
 
     def encode(self, frames: Frames) -> Frames:
-        """The three frames of what a server sends; raises OverflowError beyond 4 bytes."""
+        """The three frames of what a server sends."""
         key, number, _, properties, body = frames
         if number == _ZERO:
             # The numbers in the properties have an epoch, for which 4 bytes are not enough.
@@ -175,11 +176,7 @@ class SimpleClientForm:
 
 
 def _narrowed(number: bytes) -> bytes:
-    counter = counter_of(_EIGHT.unpack(number)[0])
-    try:
-        return _FOUR.pack(counter)
-    except struct.error:
-        raise OverflowError(f"sequence {counter} has no room in 4 bytes") from None
+    return _FOUR.pack(counter_of(_EIGHT.unpack(number)[0]))
 
 
 def _widened(number: bytes) -> bytes:

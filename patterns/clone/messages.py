@@ -35,13 +35,14 @@ MAX_PROPERTY_COUNT = 32
 MAX_TTL = 365 * 24 * 3600
 UUID_SIZE = 16
 
-EPOCH_BITS = 23
-COUNTER_BITS = 40
+EPOCH_BITS = 35
+COUNTER_BITS = 28
 MAX_EPOCH = (1 << EPOCH_BITS) - 1
 MAX_COUNTER = (1 << COUNTER_BITS) - 1
 
-# 2025-01-01T00:00:00Z. 23 bits of minutes from here last until the end of 2040.
+# 2025-01-01T00:00:00Z. 35 bits of sixteenths of a second from here last for 68 years.
 _EPOCH_ORIGIN = 1_735_689_600
+_EPOCHS_PER_SECOND = 16
 
 _SEQUENCE = struct.Struct("!q")
 _pack_sequence = _SEQUENCE.pack
@@ -63,10 +64,11 @@ class MalformedMessage(ValueError):
 
 
 def make_sequence(epoch: int, counter: int) -> int:
-    """The sequence number of the counter-th update of an epoch: `epoch << 40 | counter`.
+    """The sequence number of the counter-th update of an epoch: `epoch << 28 | counter`.
 
     A later epoch is larger than all of an earlier one, so that even a client which only knows
-    RFC 12's "discard unless greater" drops what a dead incarnation still sends.
+    RFC 12's "discard unless greater" drops what a dead incarnation still sends. After 268 million
+    updates an activity runs on into the next epoch, which makes clients join anew, no more.
     """
     if not 0 <= epoch <= MAX_EPOCH:
         raise ValueError(f"epoch {epoch} is outside 0..{MAX_EPOCH}")
@@ -86,12 +88,13 @@ def counter_of(sequence: int) -> int:
 
 
 def epoch_at(wall_seconds: float) -> int:
-    """An epoch for a server that starts without remembered state: minutes since 2025.
+    """An epoch for a server that starts without remembered state: sixteenths of seconds since 2025.
 
-    `wall_seconds` is Unix time. A server restarted a minute later gets a higher epoch than any
-    that its earlier life used, unless that life was promoted more than once a minute.
+    `wall_seconds` is Unix time. A server restarted a moment later gets a higher epoch than any
+    that it or its peer have used, as long as their clocks agree to that moment.
     """
-    return min(max(int(wall_seconds - _EPOCH_ORIGIN) // 60, 0), MAX_EPOCH - (1 << 20))
+    epochs = int((wall_seconds - _EPOCH_ORIGIN) * _EPOCHS_PER_SECOND)
+    return min(max(epochs, 0), MAX_EPOCH - (1 << 20))
 
 
 # The 8-byte frame of a sequence number; a function around it would cost as much again.

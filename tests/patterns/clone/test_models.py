@@ -10,7 +10,7 @@ from patterns.clone import model1, model2, model3, model4, model5, model6
 from patterns.clone.client import ReadOnly, WriteError
 from patterns.clone.client_protocol import ClientState
 from patterns.clone.forms import FULL, SIMPLE, SimpleForm
-from patterns.clone.messages import encode_sequence, sequence_of
+from patterns.clone.messages import encode_sequence, make_sequence, sequence_of
 from patterns.clone.store import StoreFull
 from reactor import EndpointError
 
@@ -608,8 +608,7 @@ def test_a_model_with_a_collector_needs_the_type_of_one(service):
         serve(service, model3, dialect=dataclasses.replace(model3.DIALECT, collector=None))
 
 
-def test_the_simple_form_says_when_four_bytes_are_not_enough():
-    frames = (b"k", encode_sequence(1 << 31), b"", b"", b"x")
-    with pytest.raises(OverflowError):
-        SimpleForm(4).encode(frames)
-    assert sequence_of(SIMPLE.encode(frames)) == 1 << 31
+def test_in_four_bytes_travels_the_counter_alone():
+    frames = (b"k", encode_sequence(make_sequence(7, 5)), b"", b"", b"x")
+    assert SimpleForm(4).encode(frames) == (b"k", b"\0\0\0\5", b"x")
+    assert sequence_of(SIMPLE.encode(frames)) == make_sequence(7, 5)
