@@ -78,6 +78,7 @@ class BinaryStarProtocol:
         self.mismatch = ""  # how the peer is configured differently
         self._progress = progress
         self._epoch = 0
+        self._peer_epoch = 0  # the highest ever heard: a peer that restarts has forgotten it
         self._settled = 0
         self._beats = 0
         self._next_beat: float | None = None
@@ -119,6 +120,7 @@ class BinaryStarProtocol:
         self.peer = peer
         self._peer_heard_at = now
         self._peer_gone = False
+        self._peer_epoch = max(self._peer_epoch, peer.progress.epoch)
         self._peer_expires_at = now + self.timeout
         if self._check_after_beat is not None:
             if peer.heard <= self._check_after_beat:
@@ -428,10 +430,9 @@ class BinaryStarProtocol:
         return diverged_since(self._own(), self.peer.progress)
 
     def _lead(self, event: Event) -> BecomeActive:
-        peer_epoch = self.peer.progress.epoch if self.peer else 0
-        if event in (Event.PEER_ACTIVE_LOSES, Event.PROMOTE):
-            self._settled = peer_epoch  # an operator's word is not put to the vote
-        self._epoch = max(self.epoch, peer_epoch) + 1
+        if event in (Event.PEER_ACTIVE_LOSES, Event.PROMOTE) and self.peer is not None:
+            self._settled = self.peer.progress.epoch  # an operator's word is not put to the vote
+        self._epoch = max(self.epoch, self._peer_epoch) + 1
         return BecomeActive(self._epoch, forced=event is Event.PROMOTE)
 
 

@@ -785,3 +785,14 @@ class TestPair:
         assert numbers.heartbeats_received > 0
         with pytest.raises(AttributeError):
             numbers.epoch = 2
+
+
+def test_an_epoch_is_above_all_that_were_heard_from_a_peer_that_has_forgotten_them():
+    """Found by `reactor simulate --scenario mixed --first 51`: two servers led in one epoch."""
+    protocol = BinaryStarProtocol(PRIMARY, replicates=True)
+    protocol.tick(0.0)
+    for state, epoch in ((State.ACTIVE, 7), (State.STARTING_BACKUP, 0)):
+        peer = PeerState(BACKUP, state, Progress(epoch=epoch))
+        protocol.receive_peer_state(peer.encode(), 0.1)
+    (lead,) = [each for each in protocol.promote(0.2) if isinstance(each, BecomeActive)]
+    assert lead.epoch == 8
