@@ -28,6 +28,7 @@ from patterns.clone.messages import (
 )
 from patterns.clone.ports import collector_of, publisher_of
 from patterns.clone.server_protocol import (
+    PEER_IDENTITY,
     Effect,
     OutOfSync,
     Publish,
@@ -104,6 +105,7 @@ class CloneServer(HandlerSet):
         self.collector = collector
         self.peer = peer
         self.endpoint = ""
+        self._make_uuid = make_uuid
         self.protocol = ServerProtocol(
             make_uuid=make_uuid, epoch=epoch_at(wall_clock()), heartbeat=heartbeat
         )
@@ -324,7 +326,11 @@ class CloneServer(HandlerSet):
             self.peer,
             name="peer-snapshot",
             unmarked="connect",
-            options={zmq.RCVHWM: _PUBLISHER_HWM, zmq.MAXMSGSIZE: MAX_FRAME},
+            options={
+                zmq.RCVHWM: _PUBLISHER_HWM,
+                zmq.MAXMSGSIZE: MAX_FRAME,
+                zmq.IDENTITY: PEER_IDENTITY + self._make_uuid(),
+            },
         )
         stream.on_error = self._hook_failed
         stream.on_message(lambda frames: self._receive_peer_snapshot(frames, attempt))

@@ -53,6 +53,13 @@ from patterns.clone.subtrees import SubtreeCounts
 
 # New subscribers within this time share one answering heartbeat.
 _COALESCE_SECONDS = 0.01
+# The routing ids of peers begin like this: their snapshots tell also what was applied lately.
+PEER_IDENTITY = b"clone-peer-"
+# A writer may still send again what was applied; so many uuids are told at most.
+_TOLD_LIMIT = 20_000
+_ANY_KEY = b"-"  # of an entry that tells a uuid: it deletes nothing, since it comes first
+# Deletions since the server became active that it can report if they are given up.
+_DELETIONS_LIMIT = 100_000
 # A snapshot that was refused or is not what it says is asked for again after this time.
 _SYNC_RETRY_SECONDS = 1.0
 _ABOUT_THE_SNAPSHOT = b"chpx=1\nfeat=" + FEATURE.encode() + b"\nn=%d\n"
@@ -138,6 +145,7 @@ class ServerProtocol:
         self._subtrees = subtrees if subtrees is not None else SubtreeCounts()
         self._fork = 0
         self._writes = 0
+        self._deletions: dict[bytes, Frames] = {}  # by clients, of keys that are gone
         self._last_beat = float("-inf")
         self._next_beat = float("-inf")
         self._greet_at = float("inf")  # when those who subscribed meanwhile get their heartbeat
@@ -235,11 +243,21 @@ class ServerProtocol:
         except StoreFull:
             self._refused += 1
             return self._refuse(frames, "full", now)
+        if not body or self._deletions:
+            self._remember_deletion(numbered)
         self._updates += 1
         self._writes += 1
         self._duplicates.remember(uuid, sequence, now)
         self._subtrees.count(key, sequence)
         return numbered
+
+    def _remember_deletion(self, frames: Frames) -> None:
+        """A deletion leaves nothing in the map that could be reported if it is given up."""
+        self._deletions.pop(frames[0], None)
+        if not frames[4]:
+            self._deletions[frames[0]] = frames
+            if len(self._deletions) > _DELETIONS_LIMIT:
+                del self._deletions[next(iter(self._deletions))]
 
     def receive_snapshot_request(
         self, identity: bytes, subtree: bytes, now: float, *, packed: bool = False
@@ -250,9 +268,21 @@ class ServerProtocol:
             return []
         self._snapshots += 1
         entries = self.store.snapshot(subtree, now)
+        if identity.startswith(PEER_IDENTITY):
+            entries = (*self._applied_lately(), *entries)
         end = snapshot_end(self.sequence, subtree, _ABOUT_THE_SNAPSHOT % len(entries))
         packed = packed and self.packs
         return [SendSnapshot(identity, subtree, self.sequence, entries, end, packed)]
+
+    def _applied_lately(self) -> list[Frames]:
+        """Entries that tell uuids: a peer that has not heard of them would apply them again.
+
+        The map has only the newest update of a key, and none of a key that was deleted.
+        """
+        return [
+            (_ANY_KEY, encode_sequence(sequence), uuid, b"", b"")
+            for uuid, sequence in self._duplicates.newest(_TOLD_LIMIT)
+        ]
 
     def receive_subscription(self, topic: bytes, subscribed: bool, now: float) -> list[Effect]:
         """Somebody subscribes to a topic at the publisher, or nobody does any more.
@@ -327,6 +357,7 @@ class ServerProtocol:
         self.suspended = False
         self._fork = self.sequence
         self._writes = 0
+        self._deletions.clear()
         new_epoch = max(epoch, epoch_of(self.sequence) + 1, self._epoch_floor + 1)
         self.store.sequence = make_sequence(new_epoch, 0)
         self._next_beat = now
@@ -363,7 +394,11 @@ class ServerProtocol:
             # Clients need not wait until they miss the next one.
             effects.append(Publish(heartbeat(b"role=passive\n")))
         if diverged_since is not None:
-            entries = self.store.changed_since(diverged_since)
+            deletions = self._deletions.values()
+            entries = (
+                *self.store.changed_since(diverged_since),
+                *(each for each in deletions if sequence_of(each) > diverged_since),
+            )
             effects += [ReportDiverged(entries)] if entries else []
         self.state = ServerState.SYNCING
         self.suspended = False

@@ -6,6 +6,7 @@ could form a cycle, so the garbage collector stops tracking it: a million entrie
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -293,6 +294,12 @@ class DuplicateFilter:
     def _turn(self, begins_at: float) -> None:
         self._older, self._newer = self._newer, {}
         self._turn_at = begins_at + self.max_age / 2
+
+    def newest(self, limit: int) -> list[tuple[bytes, int]]:
+        """At most `limit` of the uuids applied last, each with its sequence, oldest first."""
+        results = itertools.chain(reversed(self._newer.items()), reversed(self._older.items()))
+        applied = ((uuid, result) for uuid, result in results if isinstance(result, int))
+        return list(itertools.islice(applied, limit))[::-1]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -22,6 +22,7 @@ from patterns.clone.messages import (
 )
 from patterns.clone.pending import PendingList
 from patterns.clone.server_protocol import (
+    PEER_IDENTITY,
     NotSynchronised,
     OutOfSync,
     Publish,
@@ -797,3 +798,61 @@ def test_a_passive_that_took_over_holds_what_the_active_held(steps, joined, lost
         return
     second.become_active(len(steps) / 10)
     assert contents(second) == contents(first)
+
+
+class TestWhatSimulationFound:
+    """Each test names the scenario and seed of `reactor simulate` that showed the defect first."""
+
+    def joined(self, protocol, now=0.0):
+        """A passive server with the snapshot that `protocol` gives to its peer."""
+        (snapshot,) = protocol.receive_snapshot_request(PEER_IDENTITY + uuid(), b"", now)
+        follower = server()
+        (request,) = follower.become_passive(now)
+        for entry in snapshot.entries:
+            follower.receive_snapshot_entry(entry, request.attempt, now)
+        assert follower.receive_snapshot_end(snapshot.end, request.attempt, now) == [Synchronised()]
+        return follower
+
+    def test_a_copy_that_comes_after_the_snapshot_is_not_applied_again(self):
+        """F23: of a key, the snapshot has the newest update only (double, seed 8)."""
+        protocol = active()
+        older, newer = kvset(b"/a", b"1"), kvset(b"/a", b"2")
+        gone = kvset(b"/b", b""), kvset(b"/c", b"3")
+        for frames in (older, newer, *gone):
+            protocol.receive_update(frames, 0.0)
+        follower = self.joined(protocol)
+        assert contents(follower) == {b"/a": b"2", b"/c": b"3"}
+        for frames in (older, newer, *gone):
+            follower.receive_update(frames, 1.0)
+        assert follower.statistics().pending == 0
+        assert published(follower.become_active(2.0)) == []
+        assert contents(follower) == {b"/a": b"2", b"/c": b"3"}
+
+    def test_a_client_is_not_told_what_was_applied(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/a", b"1"), 0.0)
+        protocol.receive_update(kvset(b"/a", b"2"), 0.0)
+        (snapshot,) = protocol.receive_snapshot_request(b"client", b"", 0.0)
+        assert len(snapshot.entries) == 1
+
+    def test_deletions_that_are_given_up_are_reported(self):
+        """F1: they leave nothing in the map that could be (swizzle, seed 36)."""
+        protocol = active()
+        kept, deleted, set_again = kvset(b"/a"), kvset(b"/b", b""), kvset(b"/c", b"")
+        protocol.receive_update(kvset(b"/b", b"before"), 0.0)
+        fork = protocol.sequence
+        for frames in (kept, deleted, set_again, kvset(b"/c", b"1")):
+            protocol.receive_update(frames, 0.0)
+        effects = protocol.become_passive(1.0, fork)
+        (report,) = [each for each in effects if isinstance(each, ReportDiverged)]
+        assert [(each[0], each[4]) for each in report.entries] == [
+            (b"/a", b"x"),
+            (b"/c", b"1"),
+            (b"/b", b""),
+        ]
+
+    def test_a_deletion_before_the_fork_is_not_reported(self):
+        protocol = active()
+        protocol.receive_update(kvset(b"/b", b""), 0.0)
+        effects = protocol.become_passive(1.0, protocol.sequence)
+        assert not any(isinstance(each, ReportDiverged) for each in effects)
