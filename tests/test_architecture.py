@@ -35,6 +35,9 @@ NOT_IN_RULES = {
 }
 # The clone's servers are a Binary Star pair, so it stands on that pattern.
 PATTERN_MAY_IMPORT = {"clone": {"binary_star"}}
+# `reactor simulate` hammers the clone on the test kit; nothing that serves anybody stands on it.
+SIMULATION = "patterns.clone.simulation"
+MAY_SIMULATE = ("patterns.commands.simulate",)
 NO_NAME_FOR_A_MODULE = {"util", "utils", "helpers", "misc"}
 
 Checker = Callable[["Module"], list[str]]
@@ -125,6 +128,12 @@ def imports_the_test_kit(module: Module) -> list[str]:
     )
 
 
+def imports_the_simulation(module: Module) -> list[str]:
+    return module.violations(
+        lambda name: within(name, SIMULATION), f"only {', '.join(MAY_SIMULATE)} may simulate"
+    )
+
+
 def imports_another_pattern(module: Module) -> list[str]:
     own = pattern_of(module.name)
     allowed = {own} | PATTERN_MAY_IMPORT.get(own or "", set())
@@ -208,8 +217,15 @@ def test_reactor_never_imports_a_pattern():
 
 def test_only_tests_import_the_test_kit():
     users = modules("reactor", "patterns", "examples", "benchmarks")
-    users = [module for module in users if not within(module.name, "reactor.testing")]
+    kit = ("reactor.testing", SIMULATION)
+    users = [module for module in users if not within(module.name, *kit)]
     assert found_violations(imports_the_test_kit, users) == []
+
+
+def test_only_its_command_imports_the_simulation():
+    users = modules("reactor", "patterns", "examples", "benchmarks")
+    users = [module for module in users if not within(module.name, SIMULATION, *MAY_SIMULATE)]
+    assert found_violations(imports_the_simulation, users) == []
 
 
 def test_no_pattern_imports_another_pattern():
@@ -258,6 +274,8 @@ def test_no_module_is_called_utils():
         (imports_the_test_kit, "reactor.streams", "from .testing.loop import FakeLoop"),
         (imports_the_test_kit, "patterns.clone.client", "from reactor import testing"),
         (imports_the_test_kit, "examples.echo", "import reactor.testing"),
+        (imports_the_simulation, "patterns.clone.handlers", "from .simulation import run"),
+        (imports_the_simulation, "patterns.commands.ls", "import patterns.clone.simulation.run"),
         (imports_another_pattern, "patterns.espresso.handlers", "import patterns.clone"),
         (imports_another_pattern, "patterns.espresso.handlers", "from patterns import clone"),
         (imports_another_pattern, "patterns.binary_star.handlers", "from .. import clone"),

@@ -39,6 +39,7 @@ COMMANDS = {
     "replay": Lazy("patterns.commands.replay:replay", "Publish a recording again."),
     "check": Lazy("patterns.commands.app:check", "Check a server of any make."),
     "bench": Lazy("patterns.commands.app:bench", "Measure a pattern on this machine."),
+    "simulate": Lazy("patterns.commands.simulate:simulate", "Hammer a Clone pair in virtual time."),
     "demo": Lazy("patterns.commands.demo.command:demo", "Kill a server, compare every key."),
 }
 

@@ -1,0 +1,53 @@
+"""The Clone pair in simulation: seeds make schedules, runs are watched, invariants are checked.
+
+    seed --generate--> Schedule --run--> Result --shrink--> a shorter Schedule, a pytest file
+                                  |
+                       Cluster: the real CloneServer, BinaryStar and CloneClient,
+                       on machines that crash, pause and are cut off
+
+This is the one part of the library that stands on the test kit: `reactor simulate` runs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from patterns.clone.simulation.history import Violation
+    from patterns.clone.simulation.run import Result, run
+    from patterns.clone.simulation.schedule import SCENARIOS, Member, Schedule, Step, generate
+    from patterns.clone.simulation.shrink import shrink
+
+__all__ = [
+    "SCENARIOS",
+    "Member",
+    "Result",
+    "Schedule",
+    "Step",
+    "Violation",
+    "generate",
+    "run",
+    "shrink",
+]
+
+_HOMES = {
+    "SCENARIOS": "schedule",
+    "Member": "schedule",
+    "Result": "run",
+    "Schedule": "schedule",
+    "Step": "schedule",
+    "Violation": "history",
+    "generate": "schedule",
+    "run": "run",
+    "shrink": "shrink",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found  # or `run` would be the module from now on
+    return found

@@ -1,0 +1,174 @@
+"""The checks at the end of a run, over its whole history; see docs/guarantees.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from patterns.clone.messages import epoch_of
+from patterns.clone.simulation.history import Activity, Entry, History, Write
+
+# How long two servers may both be active after whatever kept them apart has ended.
+DETECTION_SECONDS = 6.0
+# An update that only the active had when it died: so long may replication have taken.
+REPLICATION_SECONDS = 1.0
+# A ttl is kept to the second in snapshots; then expiry, a failover, and what a fault held up.
+EXPIRY_GRACE_SECONDS = 15.0
+# Clocks that drift by 200 ppm.
+DRIFT = 5e-4
+
+
+def check(history: History, last: Activity, healed_at: float, now: float) -> int:
+    """Check a history that has ended with the activity `last`, healed since `healed_at`.
+
+    Returns how many acknowledged writes are gone for a reason that counts: see `_excuse`.
+    """
+    entries = history.lineage(last)
+    _check_order(history, entries)
+    _check_fold(history, last, entries, now)
+    _check_expiry(history, last, entries, healed_at, now)
+    _check_overlaps(history, now)
+    _check_journal(history)
+    return _check_acknowledged(history, entries)
+
+
+def _check_order(history: History, entries: list[Entry]) -> None:
+    """I1, I7, I8: numbers grow, no update is applied twice, and a writer's order is kept."""
+    seen: set[bytes] = set()
+    newest: dict[tuple[str, bytes], int] = {}
+    previous = 0
+    for entry in entries:
+        if entry.sequence <= previous:
+            history.violate("I1", entry.at, f"{entry.sequence:x} follows {previous:x}")
+        previous = entry.sequence
+        if entry.uuid in seen:
+            history.violate("I7", entry.at, f"{entry.key!r} is written twice by one update")
+        seen.add(entry.uuid)
+        write = history.writes.get(entry.uuid)
+        if write is None:
+            continue
+        place = (write.client, write.key)
+        if write.number < newest.get(place, 0):
+            history.violate("I8", entry.at, f"{write.client} wrote {write.key!r} in another order")
+        newest[place] = max(write.number, newest.get(place, 0))
+
+
+def _check_fold(history: History, last: Activity, entries: list[Entry], now: float) -> None:
+    """I4: the map of the last active is what its updates make of nothing."""
+    fold: dict[bytes, bytes] = {}
+    for entry in entries:
+        fold.pop(entry.key, None)
+        if entry.body:
+            fold[entry.key] = entry.body
+    if fold != last.map:
+        history.violate("I4", now, f"the updates make {fold}, the server holds {last.map}")
+
+
+def _check_expiry(
+    history: History, last: Activity, entries: list[Entry], healed_at: float, now: float
+) -> None:
+    """I12: nothing expires early, and nothing stays for long after its time."""
+    held: dict[bytes, Entry] = {}
+    for entry in entries:
+        before = held.pop(entry.key, None)
+        if entry.body:
+            held[entry.key] = entry
+        if not entry.expiry or before is None:
+            continue
+        lived = entry.at - before.at
+        if not before.ttl or lived < before.ttl * (1 - DRIFT) - 0.001:
+            text = f"{entry.key!r} expired after {lived:.3f} of {before.ttl} s"
+            history.violate("I12", entry.at, text)
+    for key, entry in held.items():
+        over = max(entry.at + entry.ttl, healed_at) + EXPIRY_GRACE_SECONDS
+        if entry.ttl and now > over and key in last.map:
+            history.violate("I12", now, f"{key!r} should have expired by {over:.3f} s")
+
+
+def _check_overlaps(history: History, now: float) -> None:
+    """I2': two servers are active only while something keeps them apart, and shortly after."""
+    activities = history.activities
+    for number, one in enumerate(activities):
+        for other in activities[number + 1 :]:
+            begin = max(one.began, other.began)
+            end = min(one.ended or now, other.ended or now)
+            if one.node != other.node and end - begin > _excused_until(history, begin, end) - begin:
+                text = f"{one.node} and {other.node} are both active from {begin:.3f} s"
+                history.violate("I2'", end, text)
+
+
+def _excused_until(history: History, begin: float, end: float) -> float:
+    """The last instant, from `begin` on, up to which some fault excuses two actives."""
+    until = begin + DETECTION_SECONDS if _near(history, begin) else begin
+    for fault_begin, fault_end, kind, _ in sorted(history.faults):
+        if kind in _SEPARATING and fault_begin <= max(until, begin) and fault_end > begin:
+            until = max(until, fault_end + DETECTION_SECONDS)
+    return until
+
+
+def _near(history: History, instant: float) -> bool:
+    return any(
+        kind in _SEPARATING and begin <= instant <= end + DETECTION_SECONDS
+        for begin, end, kind, _ in history.faults
+    )
+
+
+_SEPARATING = ("cut", "pause", "slow", "crash", "power")
+
+
+def _check_journal(history: History) -> None:
+    """I15: what a server gave up for its peer's history, it has reported."""
+    for loser in history.activities:
+        if loser.yielded is None:
+            continue
+        kept = {entry.uuid for entry in history.lineage(history.winner_over(loser))}
+        newest = {entry.key: entry for entry in loser.entries}
+        for entry in newest.values():
+            given_up = entry.uuid not in kept and entry.uuid in history.writes
+            if given_up and entry.uuid not in loser.reported:
+                text = f"{loser.node} has given up {entry.key!r} without a word"
+                history.violate("I15", loser.yielded, text)
+
+
+def _check_acknowledged(history: History, entries: list[Entry]) -> int:
+    """I6a, I5: an acknowledged write is there, or overwritten, or lost for a reason that counts."""
+    lost = 0
+    numbers = {entry.sequence for entry in entries}
+    last_of = {entry.key: entry.sequence for entry in entries}
+    for uuid, write in history.writes.items():
+        sequence = write.sequence
+        if sequence is None or sequence in numbers or last_of.get(write.key, 0) > sequence:
+            continue
+        lost += 1
+        if not _excuse(history, write, uuid):
+            name = "I5" if not write.body else "I6a"
+            text = f"{write.client}'s write of {write.key!r}, acknowledged, is gone"
+            history.violate(name, write.answered or 0.0, text)
+    return lost
+
+
+def _excuse(history: History, write: Write, uuid: bytes) -> str:
+    """Why an acknowledged write may be lost in a pair; "" if it may not."""
+    assert write.sequence is not None
+    activity = history.by_epoch[epoch_of(write.sequence)]
+    newest = next(each for each in reversed(activity.entries) if each.key == write.key)
+    if newest.expiry:
+        return "it had expired"
+    if newest.uuid in activity.reported:
+        return "given up for the peer's history, and reported"
+    if activity.died is None:
+        return ""
+    accepted = next(each.at for each in activity.entries if each.sequence == write.sequence)
+    if activity.died - accepted < REPLICATION_SECONDS:
+        return "not replicated yet when its server died"
+    others = [
+        fault
+        for fault in _between(history, accepted - DETECTION_SECONDS, activity.died + 30.0)
+        if fault[2] != "clock"
+    ]
+    return "more than one fault at a time" if len(others) > 1 else ""
+
+
+def _between(
+    history: History, begin: float, end: float
+) -> Iterator[tuple[float, float, str, tuple[str, ...]]]:
+    return (fault for fault in history.faults if fault[0] <= end and fault[1] >= begin)

@@ -1,0 +1,190 @@
+"""The cluster under test: a pair and its clients on simulated machines, and a schedule's steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from patterns.binary_star.messages import Role, State
+from patterns.clone.client import ClientClosed
+from patterns.clone.outbox import OutboxFull
+from patterns.clone.simulation.history import EVERYTHING, History, Interest, Write
+from patterns.clone.simulation.observed import ObservedClient, ObservedServer
+from patterns.clone.simulation.schedule import BACKUP, PRIMARY, SERVERS, Member, Schedule, Step
+from patterns.clone.simulation.stranger import Stranger
+from reactor import Handler
+from reactor.testing import Node, Simulation
+
+PORT = 5556
+_STATE_PORT = 5003
+# Sooner than the quiet time at the end is over, so that every write has its answer there.
+WRITE_TIMEOUT = 12.0
+
+
+class Cluster:
+    """Runs a schedule's steps on a simulation; what happened is in `history`."""
+
+    server_class: type[ObservedServer] = ObservedServer
+    client_class: type[ObservedClient] = ObservedClient
+
+    def __init__(self, schedule: Schedule, simulation: Simulation) -> None:
+        self.schedule = schedule
+        self.simulation = simulation
+        self.network = simulation.network
+        interests = {EVERYTHING: None, **{_interest(each): None for each in schedule.members}}
+        self.history = History(tuple(interests))
+        self.faults: Counter[tuple[str, str]] = Counter()
+        self.full_outbox = 0
+        self._numbers = 0
+        self._strangers = 0
+        self._chance = simulation.chance("junk")
+        drift = simulation.chance("drift")
+        for name in SERVERS:
+            simulation.node(name, self._server, drift=schedule.drift * drift.uniform(-1, 1))
+        self._members = {member.name: member for member in schedule.members}
+        for name in self._members:
+            simulation.node(name, self._client, drift=schedule.drift * drift.uniform(-1, 1))
+        for step in schedule.steps:
+            simulation.at(step.at, lambda step=step: self._carry_out(step))  # type: ignore[misc]
+
+    # Who is there
+
+    @property
+    def servers(self) -> list[ObservedServer]:
+        """The servers that run, the primary first."""
+        return [node.handler for name in SERVERS if (node := self._node(name)).handlers]
+
+    @property
+    def clients(self) -> list[ObservedClient]:
+        """The clients that run."""
+        return [node.handler for name in self._members if (node := self._node(name)).handlers]
+
+    def active(self) -> list[ObservedServer]:
+        """The servers that are active."""
+        return [server for server in self.servers if server.star_state is State.ACTIVE]
+
+    def _node(self, name: str) -> Node:
+        return self.simulation.nodes[name]
+
+    def _server(self, node: Node) -> Handler:
+        primary = node.name == PRIMARY
+        other = BACKUP if primary else PRIMARY
+        server = self.server_class(
+            self.history,
+            node,
+            port=PORT,
+            host=node.name,
+            role=Role.PRIMARY if primary else Role.BACKUP,
+            state_bind=f"tcp://{node.name}:{_STATE_PORT}",
+            state_connect=f"tcp://{other}:{_STATE_PORT}",
+            peer=f"tcp://{other}:{PORT}",
+            make_uuid=node.make_uuid,
+            wall_clock=node.wall_clock,
+        )
+        server.squeeze = self.schedule.squeeze
+        return server
+
+    def _client(self, node: Node) -> Handler:
+        member: Member = self._members[node.name]
+        second = BACKUP if member.first == PRIMARY else PRIMARY
+        client = self.client_class(
+            self.history,
+            node,
+            [f"tcp://{name}:{PORT}" for name in (member.first, second)],
+            _interest(member),
+            max_writes=max(4, self.schedule.squeeze) if self.schedule.squeeze else 10_000,
+            write_timeout=WRITE_TIMEOUT,
+            jitter=node.random.random,
+        )
+        client.squeeze = self.schedule.squeeze
+        return client
+
+    # What is done
+
+    def _carry_out(self, step: Step) -> None:
+        if step.kind in _OPERATIONS:
+            self._node(step.nodes[0]).call_soon(self._operate, step)
+            return
+        states = "/".join(self._state_of(name) for name in SERVERS)
+        kind = f"{step.kind} {step.detail[0]}" if step.kind == "cut" else step.kind
+        self.faults[kind, states] += 1
+        until = step.at + (step.seconds if step.kind != "clock" else 0.0)
+        self.history.faults.append((step.at, until, step.kind, step.nodes))
+        self._disturb(step)
+
+    def _state_of(self, name: str) -> str:
+        node = self._node(name)
+        return str(node.handler.star_state.value) if node.handlers else "down"
+
+    def _operate(self, step: Step) -> None:
+        """Write as a client; the history knows the write by the uuid that the client gave it."""
+        name = step.nodes[0]
+        handlers = self._node(name).handlers
+        if not handlers:
+            return
+        client: ObservedClient = self._node(name).handler
+        key = step.detail[0].encode()
+        body = step.detail[1].encode() if step.kind != "delete" else b""
+        self._numbers += 1
+        write = Write(name, self._numbers, key, body, self.simulation.loop.time(), step.seconds)
+        try:
+            client.write(write)
+        except OutboxFull:
+            self.full_outbox += 1
+        except ClientClosed:
+            pass
+
+    def _disturb(self, step: Step) -> None:
+        match step.kind:
+            case "crash" | "power":
+                self._crash(step.nodes[0], step.seconds, step.kind == "power")
+            case "pause":
+                self._pause(self._node(step.nodes[0]), step.seconds)
+            case "cut":
+                mode = step.detail[0]
+                cut = self.network.partition(
+                    *step.nodes, reset=mode == "reset", one_way=mode == "one-way"
+                )
+                self._later(step.seconds, cut.cancel)
+            case "slow":
+                delay = self.network.delay(float(step.detail[0]), *step.nodes)
+                self._later(step.seconds, delay.cancel)
+            case "drop":
+                server, to = step.nodes
+                self.network.drop(int(step.detail[0]), f"{server}.publisher", to)
+            case "clock":
+                self._node(step.nodes[0]).set_clock_forward(step.seconds)
+            case "junk":
+                self._strangers += 1
+                stranger = Stranger(step.nodes[0], step.detail[0], self._chance)
+                self.simulation.node(f"stranger-{self._strangers}", lambda node: stranger)
+            case _:
+                raise ValueError(f"no step is called {step.kind!r}")
+
+    def _crash(self, name: str, seconds: float, power: bool) -> None:
+        node = self._node(name)
+        if not node.running:
+            return
+        now = self.simulation.loop.time()
+        if name in SERVERS and node.handlers:
+            node.handler.recorder.dies()
+        for write in self.history.writes.values():
+            if write.client == name and write.answered is None:
+                write.answered, write.reason = now, "crashed"
+        node.crash(power=power)
+        self._later(seconds, node.start)
+
+    def _pause(self, node: Node, seconds: float) -> None:
+        if not node.paused:
+            node.pause()
+            self._later(seconds, node.resume)
+
+    def _later(self, seconds: float, callback: Callable[[], object]) -> None:
+        self.simulation.loop.call_later(seconds, callback)
+
+
+def _interest(member: Member) -> Interest:
+    return tuple(subtree.encode() for subtree in member.subtrees)
+
+
+_OPERATIONS = ("set", "delete", "lease")

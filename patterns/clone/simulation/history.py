@@ -1,0 +1,190 @@
+"""The history of a run: what servers numbered, what clients were told, in virtual time.
+
+It keeps for every activity of a server the numbers it gave and, for each subtree that a client
+follows, a hash of the map after each of them: so a client's map can be compared with the server's
+at any number, in one look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from patterns.clone.messages import (
+    Frames,
+    counter_of,
+    epoch_of,
+    make_sequence,
+    parse_properties,
+    sequence_of,
+)
+
+Interest: TypeAlias = tuple[bytes, ...]
+"""The subtrees of a client."""
+
+EVERYTHING: Interest = (b"",)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """An invariant (see docs/guarantees.md) that did not hold at an instant, and how."""
+
+    invariant: str
+    at: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant} at {self.at:.3f} s: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An update that a server has numbered. `ttl` is 0.0 without one; an empty body deletes."""
+
+    sequence: int
+    at: float
+    key: bytes
+    uuid: bytes
+    body: bytes
+    ttl: float = 0.0
+    expiry: bool = False
+
+    @classmethod
+    def of(cls, frames: Frames, at: float) -> Entry:
+        """The entry in the frames of a publication."""
+        properties = parse_properties(frames[3])
+        return cls(
+            sequence_of(frames),
+            at,
+            frames[0],
+            frames[2],
+            frames[4],
+            float(properties.get("ttl", 0.0)),
+            properties.get("o") == "ttl",
+        )
+
+
+class Activity:
+    """One time that one server was active: where it began, and what it numbered since."""
+
+    def __init__(self, node: str, at: float, fork: int, base: Iterable[Frames]) -> None:
+        self.node = node
+        self.began = at
+        self.ended: float | None = None
+        self.died: float | None = None  # with its process, which had not yielded before
+        self.yielded: float | None = None  # when it was given up for the peer's history
+        self.fork = fork
+        self.epoch = 0
+        self.entries: list[Entry] = []
+        self.reported: set[bytes] = set()  # uuids that its server said it has given up
+        self.map: dict[bytes, bytes] = {entry[0]: entry[4] for entry in base}
+        self._hashes: dict[Interest, list[int]] = {}
+
+    @property
+    def sequence(self) -> int:
+        """The last number given, or the first that could be."""
+        return self.entries[-1].sequence if self.entries else make_sequence(self.epoch, 0)
+
+    def follow(self, interests: Iterable[Interest]) -> None:
+        """Keep hashes for these interests."""
+        for interest in interests:
+            self._hashes[interest] = [map_hash(self.map, interest)]
+
+    def add(self, entry: Entry) -> None:
+        """The server has numbered an update."""
+        before = self.map.pop(entry.key, b"")
+        if entry.body:
+            self.map[entry.key] = entry.body
+        change = pair_hash(entry.key, before) ^ pair_hash(entry.key, entry.body)
+        for interest, hashes in self._hashes.items():
+            hashes.append(hashes[-1] ^ change if entry.key.startswith(interest) else hashes[-1])
+        self.entries.append(entry)
+
+    def hash_at(self, interest: Interest, sequence: int) -> int | None:
+        """The hash of that part of the map after this number, None if it was never given here."""
+        counter = counter_of(sequence)
+        hashes = self._hashes[interest]
+        known = epoch_of(sequence) == self.epoch and counter < len(hashes)
+        return hashes[counter] if known else None
+
+    def last_change(self, interest: Interest) -> Entry | None:
+        """The newest update in that part of the map."""
+        return next(
+            (each for each in reversed(self.entries) if each.key.startswith(interest)), None
+        )
+
+
+def pair_hash(key: bytes, body: bytes) -> int:
+    """A number for a key and its value, 0 without a value; sums of them stand for maps."""
+    return hash((key, body)) if body else 0
+
+
+def map_hash(held: dict[bytes, bytes], interest: Interest = EVERYTHING) -> int:
+    """The hash of the part of a map below some subtrees."""
+    result = 0
+    for key, body in held.items():
+        if key.startswith(interest):
+            result ^= pair_hash(key, body)
+    return result
+
+
+@dataclass(slots=True)
+class Write:
+    """An operation of a client, and how it ended."""
+
+    client: str
+    number: int
+    key: bytes
+    body: bytes
+    invoked: float
+    ttl: float = 0.0
+    answered: float | None = None
+    sequence: int | None = None  # acknowledged under this number
+    reason: str = ""  # or failed for this reason; "crashed" with its client
+
+
+@dataclass
+class History:
+    """All of a run. `activities` and `writes` are in the order in which they began."""
+
+    interests: tuple[Interest, ...]
+    activities: list[Activity] = field(default_factory=list)
+    writes: dict[bytes, Write] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+    faults: list[tuple[float, float, str, tuple[str, ...]]] = field(default_factory=list)
+    by_epoch: dict[int, Activity] = field(default_factory=dict)
+
+    def violate(self, invariant: str, at: float, text: str) -> None:
+        """Note that an invariant did not hold."""
+        self.violations.append(Violation(invariant, at, text))
+
+    def begin(self, node: str, at: float, fork: int, base: Iterable[Frames]) -> Activity:
+        """A server becomes active."""
+        activity = Activity(node, at, fork, base)
+        activity.follow(self.interests)
+        self.activities.append(activity)
+        return activity
+
+    def winner_over(self, loser: Activity) -> Activity:
+        """The activity of the other server to which this one has yielded."""
+        assert loser.yielded is not None
+        rivals = [
+            each
+            for each in self.activities
+            if each.node != loser.node and each.began <= loser.yielded
+        ]
+        return rivals[-1]
+
+    def lineage(self, last: Activity) -> list[Entry]:
+        """The numbered updates that led to this activity's map, oldest first."""
+        chain: list[list[Entry]] = []
+        activity: Activity | None = last
+        until = last.sequence
+        seen: set[int] = set()
+        while activity is not None and id(activity) not in seen:
+            seen.add(id(activity))
+            chain.append([each for each in activity.entries if each.sequence <= until])
+            until = activity.fork
+            activity = self.by_epoch.get(epoch_of(until))
+        return [entry for entries in reversed(chain) for entry in entries]

@@ -1,0 +1,299 @@
+"""Schedules: what clients do and what goes wrong, as an explicit list made from a seed.
+
+A run is a function of its schedule and nothing else, so a list that fails can be shortened.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+PRIMARY, BACKUP = "primary", "backup"
+SERVERS = (PRIMARY, BACKUP)
+
+# Seconds of virtual time: everybody joins, then faults come and go, then all is healed.
+FIRST_OPERATION = 3.0
+FIRST_FAULT = 6.0
+HEAL = 38.0
+LAST_OPERATION = 42.0
+END = 60.0
+
+SCENARIOS = (
+    "mixed",
+    "calm",
+    "calm-ttl",
+    "crash",
+    "crash-ttl",
+    "server-link-reset",
+    "server-link-delay",
+    "client-link-reset",
+    "client-link-delay",
+    "pause",
+    "one-way",
+    "swizzle",
+    "churn",
+    "squeeze",
+    "junk",
+    "clocks",
+    "double",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation or fault: at `at` seconds, of this `kind`, concerning these `nodes`.
+
+    `seconds` is how long a fault lasts, or by how much a clock is set; `detail` what else there is
+    to say: the mode of a cut, the key and body of a write.
+    """
+
+    at: float
+    kind: str
+    nodes: tuple[str, ...]
+    seconds: float = 0.0
+    detail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A client: what it follows, and which server it prefers."""
+
+    name: str
+    subtrees: tuple[str, ...] = ("",)
+    first: str = PRIMARY
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Everything that decides a run. `squeeze` makes queues so short; 0 leaves them as they are."""
+
+    seed: int
+    scenario: str
+    members: tuple[Member, ...]
+    steps: tuple[Step, ...]
+    squeeze: int = 0
+    drift: float = 0.0
+    jitter: float = 0.002
+
+
+@dataclass
+class _Draft:
+    chance: random.Random
+    members: tuple[Member, ...]
+    steps: list[Step] = field(default_factory=list)
+
+    def add(
+        self, at: float, kind: str, *nodes: str, seconds: float = 0.0, detail: str = ""
+    ) -> None:
+        """Add a step, with what lasts ended before everything is healed."""
+        seconds = min(seconds, HEAL - at) if kind in _LASTING else seconds
+        details = tuple(detail.split()) if detail else ()
+        self.steps.append(Step(round(at, 3), kind, nodes, round(seconds, 3), details))
+
+    def instant(self) -> float:
+        return self.chance.uniform(FIRST_FAULT, HEAL - 4.0)
+
+    def duration(self) -> float:
+        """Long and short ones: what matters lies around the timeouts."""
+        return self.chance.choice((0.2, 0.8, 1.5, 2.5, 4.0, 7.0, 12.0)) * self.chance.uniform(
+            0.5, 1.5
+        )
+
+    def server(self) -> str:
+        return self.chance.choice(SERVERS)
+
+    def client(self) -> str:
+        return self.chance.choice(self.members).name
+
+
+_Faults: TypeAlias = Callable[[_Draft], None]
+_LASTING = {"crash", "power", "pause", "cut", "slow"}
+
+
+def generate(seed: int, scenario: str = "mixed") -> Schedule:
+    """The schedule of a seed; raises ValueError for a scenario that there is not."""
+    if scenario not in SCENARIOS:
+        raise ValueError(f"no scenario is called {scenario!r}")
+    chance = random.Random(f"{seed} schedule {scenario}")
+    draft = _Draft(chance, _members(chance))
+    _add_operations(draft, ttl=scenario.endswith("-ttl") or scenario in _MIXTURES)
+    _FAULTS[scenario](draft)
+    squeezed = scenario == "squeeze" or (scenario == "mixed" and chance.random() < 0.15)
+    return Schedule(
+        seed,
+        scenario,
+        draft.members,
+        tuple(sorted(draft.steps, key=lambda step: step.at)),
+        squeeze=chance.choice((2, 4, 16)) if squeezed else 0,
+        drift=chance.choice((0.0, 2e-4)) if scenario in _MIXTURES else 0.0,
+        jitter=chance.choice((0.0, 0.002, 0.02)) if scenario in _MIXTURES else 0.002,
+    )
+
+
+def _members(chance: random.Random) -> tuple[Member, ...]:
+    """One client of everything, one of a subtree, and one of which chance decides."""
+    subtrees = chance.choice((("",), ("/b/",), ("/a/", "/b/")))
+    third = Member("client-2", subtrees, chance.choice((PRIMARY, BACKUP)))
+    return (Member("client-0"), Member("client-1", ("/a/",)), third)
+
+
+def _add_operations(draft: _Draft, ttl: bool) -> None:
+    """Few keys and unique values, so that what overwrites what can be told."""
+    chance = draft.chance
+    pace = chance.choice((0.2, 0.5, 1.0))
+    at, number = FIRST_OPERATION, 0
+    while (at := at + chance.expovariate(1.0 / pace)) < LAST_OPERATION:
+        number += 1
+        member = chance.choice(draft.members)
+        subtree = chance.choice([each for each in member.subtrees if each] or ("/a/", "/b/"))
+        key = f"{subtree}{chance.randrange(4)}"
+        kind = chance.choices(("set", "delete", "lease"), (6, 2, 2 if ttl else 0))[0]
+        seconds = chance.choice((2.0, 4.0, 9.0, 20.0)) if kind == "lease" else 0.0
+        detail = key if kind == "delete" else f"{key} {member.name}-{number}"
+        draft.add(at, kind, member.name, seconds=seconds, detail=detail)
+        if chance.random() < 0.15:  # and again at once, for the same key
+            draft.add(at + 0.001, "set", member.name, detail=f"{key} {member.name}-{number}b")
+
+
+# The faults of each scenario
+
+
+def _calm(draft: _Draft) -> None:
+    pass
+
+
+def _crash(draft: _Draft) -> None:
+    kind = draft.chance.choice(("crash", "power"))
+    draft.add(draft.instant(), kind, draft.server(), seconds=draft.duration())
+
+
+def _double(draft: _Draft) -> None:
+    """Both die, one soon after the other: what two nodes without disks cannot survive."""
+    at = draft.instant()
+    for server in draft.chance.sample(SERVERS, 2):
+        draft.add(at, "crash", server, seconds=draft.duration())
+        at += draft.chance.uniform(0.0, 6.0)
+
+
+def _server_link(mode: str) -> _Faults:
+    return lambda draft: draft.add(
+        draft.instant(), "cut", *SERVERS, seconds=draft.duration(), detail=mode
+    )
+
+
+def _client_link(mode: str) -> _Faults:
+    return lambda draft: draft.add(
+        draft.instant(),
+        "cut",
+        draft.client(),
+        draft.server(),
+        seconds=draft.duration(),
+        detail=mode,
+    )
+
+
+def _pause(draft: _Draft) -> None:
+    node = draft.chance.choice((*SERVERS, *SERVERS, draft.client()))
+    draft.add(draft.instant(), "pause", node, seconds=draft.duration())
+
+
+def _one_way(draft: _Draft) -> None:
+    a, b = draft.chance.sample((*SERVERS, draft.client()), 2)
+    draft.add(draft.instant(), "cut", a, b, seconds=draft.duration(), detail="one-way")
+
+
+def _swizzle(draft: _Draft) -> None:
+    """Cut the links one by one, and restore them in another order."""
+    links = [SERVERS, *((member.name, server) for member in draft.members for server in SERVERS)]
+    chance = draft.chance
+    begin = chance.uniform(FIRST_FAULT, HEAL - 20.0)
+    for link in chance.sample(links, chance.randint(2, len(links))):
+        at = begin + chance.uniform(0.0, 5.0)
+        until = begin + chance.uniform(6.0, 16.0)
+        draft.add(at, "cut", *link, seconds=until - at, detail=chance.choice(("delay", "reset")))
+
+
+def _churn(draft: _Draft) -> None:
+    for _ in range(draft.chance.randint(2, 6)):
+        kind = draft.chance.choice(("crash", "power"))
+        draft.add(draft.instant(), kind, draft.client(), seconds=draft.duration())
+
+
+def _squeeze(draft: _Draft) -> None:
+    for _ in range(draft.chance.randint(1, 3)):
+        draft.add(draft.instant(), "pause", draft.client(), seconds=draft.duration())
+    _drop(draft)
+
+
+def _drop(draft: _Draft) -> None:
+    """What a publisher drops at a high-water mark: messages in the middle of a connection."""
+    to = draft.chance.choice((*SERVERS, draft.client()))
+    server = draft.chance.choice([each for each in SERVERS if each != to])
+    draft.add(draft.instant(), "drop", server, to, detail=str(draft.chance.randint(1, 4)))
+
+
+def _junk(draft: _Draft) -> None:
+    for _ in range(draft.chance.randint(3, 10)):
+        port = draft.chance.choice(("snapshots", "collector", "publisher"))
+        draft.add(draft.instant(), "junk", draft.server(), detail=port)
+
+
+def _clocks(draft: _Draft) -> None:
+    for _ in range(draft.chance.randint(1, 4)):
+        jump = draft.chance.choice((-86400.0, -3600.0, -90.0, -2.0, 2.0, 90.0, 3600.0, 86400.0))
+        draft.add(
+            draft.instant(), "clock", draft.chance.choice((*SERVERS, "client-0")), seconds=jump
+        )
+
+
+def _slow(draft: _Draft) -> None:
+    a, b = draft.chance.sample((*SERVERS, draft.client()), 2)
+    delay = draft.chance.choice(("0.05", "0.4", "1.0"))
+    draft.add(draft.instant(), "slow", a, b, seconds=draft.duration(), detail=delay)
+
+
+def _mixed(draft: _Draft) -> None:
+    """Several faults at once, of all kinds."""
+    for _ in range(draft.chance.choice((1, 2, 2, 3, 4, 6))):
+        draft.chance.choices(
+            [kind for kind, _ in _INGREDIENTS], [weight for _, weight in _INGREDIENTS]
+        )[0](draft)
+
+
+_INGREDIENTS: tuple[tuple[_Faults, int], ...] = (
+    (_crash, 5),
+    (_server_link("reset"), 2),
+    (_server_link("delay"), 2),
+    (_client_link("reset"), 2),
+    (_client_link("delay"), 2),
+    (_pause, 4),
+    (_one_way, 2),
+    (_swizzle, 1),
+    (_churn, 1),
+    (_drop, 2),
+    (_junk, 1),
+    (_clocks, 1),
+    (_slow, 2),
+)
+_MIXTURES = ("mixed", "swizzle", "double", "clocks", "churn", "squeeze", "junk")
+_FAULTS: dict[str, _Faults] = {
+    "mixed": _mixed,
+    "calm": _calm,
+    "calm-ttl": _calm,
+    "crash": _crash,
+    "crash-ttl": _crash,
+    "server-link-reset": _server_link("reset"),
+    "server-link-delay": _server_link("delay"),
+    "client-link-reset": _client_link("reset"),
+    "client-link-delay": _client_link("delay"),
+    "pause": _pause,
+    "one-way": _one_way,
+    "swizzle": _swizzle,
+    "churn": _churn,
+    "squeeze": _squeeze,
+    "junk": _junk,
+    "clocks": _clocks,
+    "double": _double,
+}

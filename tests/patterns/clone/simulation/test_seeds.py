@@ -1,0 +1,52 @@
+"""Some seeds of every scenario, on the real handlers; `reactor simulate` runs them by the thousand.
+
+REACTOR_SIMULATION_SEEDS says how many of each scenario.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from patterns.clone.simulation import SCENARIOS, generate, run
+
+SEEDS = int(os.environ.get("REACTOR_SIMULATION_SEEDS", "4"))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_invariant_is_violated(scenario):
+    for seed in range(SEEDS):
+        result = run(generate(seed, scenario))
+        assert [str(each) for each in result.violations] == [], f"{scenario}, seed {seed}"
+        assert result.acknowledged > 10
+
+
+@pytest.mark.parametrize("scenario", ["mixed", "squeeze"])
+def test_i19_the_same_seed_gives_the_same_trace(scenario):
+    first, second = (run(generate(9, scenario)) for _ in range(2))
+    assert first.trace == second.trace
+    assert first.trace != run(generate(10, scenario)).trace
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "4711"])
+def test_i19_the_trace_does_not_depend_on_the_process(hash_seed):
+    program = "from patterns.clone.simulation import generate, run; print(run(generate(9)).trace)"
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[4],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=50,
+    )
+    assert told.stdout.splitlines()[-1] == run(generate(9)).trace
+
+
+def test_a_schedule_is_made_of_its_seed_alone():
+    assert generate(3) == generate(3)
+    assert generate(3) != generate(4)
+    with pytest.raises(ValueError, match="no scenario"):
+        generate(3, "weather")
