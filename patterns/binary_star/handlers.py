@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from dataclasses import asdict
+from typing import Any, Protocol
 
 import zmq
 
+from patterns.binary_star.control import ControlPort, open_control
 from patterns.binary_star.messages import MAX_HEARTBEAT, MalformedHeartbeat, Progress, Role, State
 from patterns.binary_star.protocol import (
     BecomeActive,
@@ -61,7 +63,7 @@ class BinaryStar(HandlerSet):
     must be the peer's. Ask `request()` before each client's request (Guide, chapter 4).
     With `replicates` the service fetches the active's data, and says `synchronised()`; `progress`
     tells how far it has come. `received_all` waits until it has all that a peer had sent whose
-    process has ended.
+    process has ended. At `control`, an endpoint, an operator may ask and order (`control.py`).
     """
 
     peer_errors = (MalformedHeartbeat,)
@@ -78,6 +80,7 @@ class BinaryStar(HandlerSet):
         progress: Callable[[], Progress] = Progress,
         replicates: bool = False,
         received_all: Callable[[], Awaitable[None]] = _nothing_to_receive,
+        control: str = "",
     ) -> None:
         super().__init__()
         self.state_bind = state_bind
@@ -91,6 +94,7 @@ class BinaryStar(HandlerSet):
         )
         self._service = service
         self._received_all = received_all
+        self.control = control
         self._asking = False
         self._state_out: Stream | None = None
 
@@ -114,7 +118,14 @@ class BinaryStar(HandlerSet):
         )
         state_in.on_error = self._hook_failed
         state_in.on_disconnected(lambda: self._peer_disconnected(state_in))
-        return [StreamHandler(self._state_out), _PeerListener(state_in, self), _Ticker(self)]
+        handlers: list[Handler] = [
+            StreamHandler(self._state_out),
+            _PeerListener(state_in, self),
+            _Ticker(self),
+        ]
+        if self.control:
+            handlers.append(ControlPort(open_control(self, self.control), self))
+        return handlers
 
     def request(self) -> bool:
         """A client asks for service, which is its vote; True if it is to be served now."""
@@ -133,6 +144,13 @@ class BinaryStar(HandlerSet):
     def status(self) -> BinaryStarStatus:
         """What this server is and hears."""
         return self.protocol.status(self.reactor.now())
+
+    def describe(self) -> dict[str, Any]:
+        """The same for the control port."""
+        return {
+            name: value.value if isinstance(value, Role | State) else value
+            for name, value in asdict(self.status()).items()
+        }
 
     def switchover(self) -> str:
         """Hand over to the passive peer, without a loss; returns why not, or nothing.

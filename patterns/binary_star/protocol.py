@@ -92,6 +92,7 @@ class BinaryStarProtocol:
         # While not None: only a heartbeat that answers a later beat than this one counts.
         self._check_after_beat: int | None = None
         self._check_expires_at = 0.0
+        self._conflict_after_beat: int | None = None  # the same, while both are active
         self._received = self._malformed = self._served = self._refused = 0
         self._transitions = self._conflicts = self._stalls = 0
 
@@ -126,6 +127,7 @@ class BinaryStarProtocol:
             if peer.heard <= self._check_after_beat:
                 # It waited in a queue while our loop stood still, and says nothing about now.
                 return effects
+            self._conflict_after_beat = self._check_after_beat  # this is the answer
             return effects + self._end_check_and_fire(self._peer_event(peer), now)
         return effects + self._fire(self._peer_event(peer), now)
 
@@ -341,6 +343,8 @@ class BinaryStarProtocol:
         return effects
 
     def _peer_event(self, peer: PeerState) -> Event:
+        if peer.state is not State.ACTIVE:
+            self._conflict_after_beat = None
         if peer.state is State.STARTING_PRIMARY:
             return Event.PEER_PRIMARY
         if peer.state is State.STARTING_BACKUP:
@@ -361,8 +365,18 @@ class BinaryStarProtocol:
         own = self._own()
         took_over = peer.progress.epoch > own.epoch and peer.progress.fork_sequence >= own.sequence
         if self.state is State.ACTIVE or (self.state is State.LEAVING and not took_over):
-            return resolve(self.role, own, peer)
+            event = resolve(self.role, own, peer)
+            settled = peer.progress.epoch > own.epoch and peer.settled >= own.epoch
+            if event is Event.PEER_ACTIVE_DECIDES or settled or self._is_answer(peer):
+                return event
+            return Event.PEER_ACTIVE_UNSURE
         return Event.PEER_ACTIVE
+
+    def _is_answer(self, peer: PeerState) -> bool:
+        """True if the peer has heard what we sent since we first saw that both are active."""
+        if self._conflict_after_beat is None:
+            self._conflict_after_beat = self._beats
+        return peer.heard > self._conflict_after_beat
 
     def _is_ahead(self, peer: PeerState) -> bool:
         """True if a peer that is not active holds more than we do."""
@@ -395,6 +409,7 @@ class BinaryStarProtocol:
             self._state_since = now
             effects.insert(0, Transition(old, self.state, event, self.epoch))
         if self.state is not old or Action.LEAD in actions:
+            self._conflict_after_beat = None
             # At once: until the peer knows, it may do the same.
             self._next_beat = now + self.heartbeat
             effects.append(SendHeartbeat())
@@ -418,6 +433,8 @@ class BinaryStarProtocol:
                 return self._report(won=True)
             case Action.REPORT_LOST:
                 return self._report(won=False)
+            case Action.ASK:
+                return [SendHeartbeat()]
             case Action.SUSPEND:
                 return [SuspendService()]
             case Action.RESUME:

@@ -20,6 +20,7 @@ class Event(enum.Enum):
     PEER_ACTIVE = "the peer is active"
     PEER_ACTIVE_WINS = "both are active, the peer goes on"
     PEER_ACTIVE_LOSES = "both are active, we go on"
+    PEER_ACTIVE_UNSURE = "both are active, the heartbeat may be old"
     PEER_ACTIVE_DECIDES = "both are active, the peer decides"
     PEER_PASSIVE = "the peer is passive"
     PEER_PASSIVE_AHEAD = "the peer is passive and holds more"
@@ -47,6 +48,7 @@ class Action(enum.Enum):
     REFUSE = "refuse the request"
     REPORT_WON = "report a conflict that was won"
     REPORT_LOST = "report a conflict that was lost"
+    ASK = "send a heartbeat at once"
     SUSPEND = "serve nobody for a moment"
     RESUME = "serve again"
 
@@ -63,6 +65,7 @@ _YIELD: _Cell = (State.SYNCING, (Action.REPORT_LOST, Action.FOLLOW))
 _GO_ON: _Cell = (State.ACTIVE, (Action.REPORT_WON, Action.LEAD))
 _COMPLETE: _Cell = (State.PASSIVE, ())
 _INCOMPLETE: _Cell = (State.SYNCING, ())
+_ASK: _Cell = (None, (Action.ASK,))
 _LEAVE: _Cell = (State.LEAVING, (Action.SUSPEND,))
 _STAY_ACTIVE: _Cell = (State.ACTIVE, (Action.RESUME,))
 _LEAD_AGAIN: _Cell = (State.ACTIVE, (Action.LEAD, Action.RESUME))
@@ -83,7 +86,9 @@ _ROWS: dict[Event, tuple[_Cell, _Cell, _Cell, _Cell, _Cell, _Cell]] = {
     Event.PEER_ACTIVE: (_FOLLOW, _FOLLOW, _STAY, _STAY, _STAY, _FOLLOW),
     Event.PEER_ACTIVE_WINS: (_STAY, _STAY, _YIELD, _STAY, _STAY, _YIELD),
     Event.PEER_ACTIVE_LOSES: (_STAY, _STAY, _GO_ON, _STAY, _STAY, _GO_ON_AGAIN),
-    Event.PEER_ACTIVE_DECIDES: (_STAY, _STAY, _STAY, _STAY, _STAY, _STAY),
+    # What waited while the network was cut tells nothing of who has accepted more since.
+    Event.PEER_ACTIVE_UNSURE: (_STAY, _STAY, _ASK, _STAY, _STAY, _ASK),
+    Event.PEER_ACTIVE_DECIDES: (_STAY, _STAY, _ASK, _STAY, _STAY, _ASK),
     # A passive peer with the data takes over as soon as it hears that we are only starting.
     Event.PEER_PASSIVE: (_STAY, _STAY, _STAY, _LEAD, _STAY, _STAY),
     # Somebody was active after us: the peer takes over as soon as it hears that we follow.

@@ -7,10 +7,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import zmq
 
+from patterns.binary_star.control import ControlPort, open_control
 from patterns.binary_star.handlers import BinaryStar
 from patterns.binary_star.messages import Role
 from patterns.binary_star.protocol import BinaryStarStatistics
@@ -52,6 +54,7 @@ from reactor import (
 )
 
 _PORT_ATTEMPTS = 50
+_ALONE = "this server stands alone"
 # Messages that libzmq keeps for each subscriber before it drops, which the subscriber notices.
 _PUBLISHER_HWM = 100_000
 
@@ -74,7 +77,8 @@ class CloneServer(HandlerSet):
     Binds a ROUTER for snapshots at `port` of `host`, an XPUB for updates at the next port and a SUB
     that collects clients' updates at the one after. `port=0`: the kernel chooses; `endpoint` tells.
     With a `role`, `state_bind` and `state_connect` are the endpoints of the pair's heartbeats and
-    `peer` is the other server's snapshot endpoint. `heartbeat` and `timeout` are seconds.
+    `peer` is the other server's snapshot endpoint. `heartbeat` and `timeout` are seconds, and those
+    of the peer. At `control`, an endpoint, an operator may ask and order (`binary_star.control`).
     `collector` is zmq.SUB, as RFC 12 has it, or zmq.PULL.
     """
 
@@ -92,6 +96,7 @@ class CloneServer(HandlerSet):
         peer: str = "",
         heartbeat: float = 1.0,
         timeout: float | None = None,
+        control: str = "",
         make_uuid: Callable[[], bytes] = lambda: uuid.uuid4().bytes,
         wall_clock: Callable[[], float] = time.time,  # noqa: TID251 - orders epochs of restarts only
     ) -> None:
@@ -104,6 +109,7 @@ class CloneServer(HandlerSet):
         self.host = host
         self.collector = collector
         self.peer = peer
+        self.control = control
         self.endpoint = ""
         self._make_uuid = make_uuid
         self.protocol = ServerProtocol(
@@ -154,6 +160,8 @@ class CloneServer(HandlerSet):
             follow.on_disconnected(self._peer_ended.set)
             self.star.name = f"{self.name}.star"
             handlers += [_PeerFollower(follow, self), self.star]
+        if self.control:
+            handlers.append(ControlPort(open_control(self, self.control), self))
         return handlers
 
     def on_start(self) -> None:
@@ -222,6 +230,23 @@ class CloneServer(HandlerSet):
             publisher.close()
             raise
         return publisher, collector
+
+    # What an operator orders
+
+    def describe(self) -> dict[str, Any]:
+        """What this server is and holds."""
+        figures = asdict(self.protocol.statistics())
+        alone = {"role": "alone", "state": figures.pop("state").value, "serving": True}
+        pair = self.star.describe() if self.star is not None else alone
+        return {"endpoint": self.endpoint, **figures, **pair, "diverged": self.diverged}
+
+    def switchover(self) -> str:
+        """Hand over to the passive peer; returns why not, or nothing."""
+        return self.star.switchover() if self.star is not None else _ALONE
+
+    def promote(self, *, force: bool = False) -> str:
+        """Be active; returns why not, or nothing."""
+        return self.star.promote(force=force) if self.star is not None else _ALONE
 
     # What arrives
 

@@ -33,6 +33,11 @@ COMMANDS = {
     "del": Lazy("patterns.commands.delete:delete", "Delete a key."),
     "ls": Lazy("patterns.commands.ls:ls", "Print keys and their values."),
     "watch": Lazy("patterns.commands.watch:watch", "Print the keys and what changes, as it does."),
+    "status": Lazy("patterns.commands.status:status", "Show what the servers of a pair are."),
+    "switchover": Lazy(
+        "patterns.commands.switchover:switchover", "Hand over to the passive server."
+    ),
+    "promote": Lazy("patterns.commands.promote:promote", "Make a server the active one."),
     "tap": Lazy("patterns.commands.tap:tap", "Print what passes through an Espresso."),
     "top": Lazy("patterns.commands.top:top", "Show rates, busy topics and subscriptions."),
     "record": Lazy("patterns.commands.record:record", "Record what passes into a file."),

@@ -15,6 +15,7 @@ from patterns.clone.model_server import ModelServer
 from patterns.clone.ports import LAST_PORT
 from patterns.commands.clone_feed import CloneFeed
 from patterns.commands.clone_session import Seconds
+from patterns.commands.operating import control_endpoint
 from patterns.commands.serving import serve
 from reactor import EndpointError, Handler
 
@@ -70,6 +71,13 @@ _COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
     metavar="SECONDS",
     help="A peer that is silent for so long is gone.  [default: two heartbeats]",
 )
+@click.option(
+    "--control",
+    metavar="ENDPOINT",
+    callback=lambda _context, _parameter, value: control_endpoint(value) if value else "",
+    help="Where operators ask and order: `reactor status`, `switchover`, `promote`. A number is a"
+    " port of 127.0.0.1. Whoever reaches it may order.",
+)
 def serve_clone(
     model: int,
     port: int,
@@ -81,6 +89,7 @@ def serve_clone(
     peer: str | None,
     heartbeat: float,
     timeout: float | None,
+    control: str,
 ) -> None:
     """Hold a map that many clients share, and number their changes.
 
@@ -112,6 +121,7 @@ def serve_clone(
             peer=peer or "",
             heartbeat=heartbeat,
             timeout=timeout,
+            control=control,
         )
     except (ValueError, EndpointError) as error:
         raise click.UsageError(str(error)) from None

@@ -12,6 +12,7 @@ import zmq
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 20.0
+_ATTEMPTS = 3
 
 
 class ServerProcess:
@@ -71,6 +72,19 @@ def start_server(tmp_path):
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture
+def pair(start_server):
+    """A primary and a backup, both ready."""
+    from .pairs import Pair
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            return Pair(start_server)
+        except ValueError:  # somebody else took one of the ports in the meantime
+            if attempt + 1 == _ATTEMPTS:
+                raise
 
 
 @pytest.fixture

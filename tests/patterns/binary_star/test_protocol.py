@@ -30,14 +30,16 @@ PRIMARY, BACKUP = Role.PRIMARY, Role.BACKUP
 # One line an event, one letter a state: starting primary, starting backup, active, passive,
 # syncing, leaving. "." stays, "A" becomes active, "S" follows, "I" and "P" are told; "s" serves,
 # "r" refuses, "V" becomes active and serves; "L" reports and follows, "W" reports and goes on;
-# "H" hands over, "B" is active again, in a new epoch "N", after a conflict "C".
+# "a" sends a heartbeat, "H" hands over, "B" is active again, in a new epoch "N", after a
+# conflict "C".
 EXPECTED = {
     Event.PEER_PRIMARY: "...A.B",
     Event.PEER_BACKUP: "A..A.B",
     Event.PEER_ACTIVE: "SS...S",
     Event.PEER_ACTIVE_WINS: "..L..L",
     Event.PEER_ACTIVE_LOSES: "..W..C",
-    Event.PEER_ACTIVE_DECIDES: "......",
+    Event.PEER_ACTIVE_UNSURE: "..a..a",
+    Event.PEER_ACTIVE_DECIDES: "..a..a",
     Event.PEER_PASSIVE: "...A..",
     Event.PEER_PASSIVE_AHEAD: "..L..L",
     Event.PEER_SYNCING: "AA.A.B",
@@ -65,6 +67,7 @@ MEANING = {
     "V": (State.ACTIVE, (Action.LEAD, Action.SERVE)),
     "L": (State.SYNCING, (Action.REPORT_LOST, Action.FOLLOW)),
     "W": (State.ACTIVE, (Action.REPORT_WON, Action.LEAD)),
+    "a": (None, (Action.ASK,)),
     "H": (State.LEAVING, (Action.SUSPEND,)),
     "B": (State.ACTIVE, (Action.RESUME,)),
     "N": (State.ACTIVE, (Action.LEAD, Action.RESUME)),
@@ -373,15 +376,32 @@ class Conflict:
                 self.progress[target.role] = Progress(effect.epoch, 0, 0, old.epoch, old.sequence)
         return effects
 
+    def meet(self, now):
+        """Hear of each other for the first time; the next heartbeats are answers."""
+        self.tell(self.backup, self.primary, now)
+        self.tell(self.primary, self.backup, now)
+        assert self.states == (State.ACTIVE, State.ACTIVE)
+
     @property
     def states(self):
         return self.primary.state, self.backup.state
 
 
 class TestActives:
+    def test_f1_what_waited_while_the_network_was_cut_decides_nothing(self):
+        """The backup's first heartbeats as active tell of no writes; many came after them."""
+        pair = Conflict(primary_writes=5, backup_writes=0)
+        waiting = [pair.backup.heartbeat_frame() for _ in range(3)]
+        pair.progress[BACKUP] = Progress(2, 30, 30, 1, 100)
+        first, *rest = (pair.primary.receive_peer_state(frame, 1.0) for frame in waiting)
+        assert first == [SendHeartbeat()] and not any(BecomeActive in kinds(e) for e in rest)
+        assert pair.tell(pair.primary, pair.backup, 1.1) == [SendHeartbeat()]
+        pair.tell(pair.backup, pair.primary, 1.1)
+        assert pair.states == (State.SYNCING, State.ACTIVE)
+
     def test_bs_3_f1_the_side_with_fewer_writes_since_the_fork_yields_and_reports(self):
         pair = Conflict(primary_writes=5, backup_writes=9)
-        assert pair.tell(pair.primary, pair.backup, 1.0) == []
+        pair.meet(0.9)
         at_primary = pair.tell(pair.backup, pair.primary, 1.0)
         assert pair.states == (State.SYNCING, State.ACTIVE)
         assert at_primary == [
@@ -393,6 +413,7 @@ class TestActives:
 
     def test_bs_3_f2_the_incumbent_with_more_writes_goes_on_in_a_higher_epoch(self):
         pair = Conflict(primary_writes=9, backup_writes=5)
+        pair.meet(0.9)
         at_primary = pair.tell(pair.backup, pair.primary, 1.0)
         assert at_primary == [
             ReportConflict(won=True, own_writes=9, peer_writes=5, own_epoch=1, peer_epoch=2),
@@ -407,15 +428,17 @@ class TestActives:
 
     def test_of_equal_writes_the_later_epoch_wins(self):
         pair = Conflict(primary_writes=5, backup_writes=5)
+        pair.meet(0.9)
         pair.tell(pair.backup, pair.primary, 1.0)
         assert pair.states == (State.SYNCING, State.ACTIVE)
 
     def test_of_equal_writes_and_epochs_the_primary_wins(self):
         primary = server(PRIMARY, Progress(2, 0, 5), state=State.ACTIVE)
         backup = server(BACKUP, Progress(2, 0, 5), state=State.ACTIVE)
-        backup.receive_peer_state(primary.heartbeat_frame(), 1.0)
-        assert backup.state is State.ACTIVE
-        primary.receive_peer_state(backup.heartbeat_frame(), 1.0)
+        for _ in range(2):
+            backup.receive_peer_state(primary.heartbeat_frame(), 1.0)
+            assert backup.state is State.ACTIVE
+            primary.receive_peer_state(backup.heartbeat_frame(), 1.0)
         backup.receive_peer_state(primary.heartbeat_frame(), 1.0)
         assert (primary.state, backup.state) == (State.ACTIVE, State.SYNCING)
 
@@ -423,7 +446,7 @@ class TestActives:
         pair = Conflict(primary_writes=9, backup_writes=5)
         frame = pair.primary.heartbeat_frame()
         for _ in range(3):
-            assert pair.backup.receive_peer_state(frame, 1.0) == []
+            assert pair.backup.receive_peer_state(frame, 1.0) == [SendHeartbeat()]
         assert pair.backup.state is State.ACTIVE
 
     @given(st.integers(0, 20), st.integers(0, 20), st.lists(st.booleans(), min_size=4, max_size=12))
@@ -432,7 +455,7 @@ class TestActives:
         # Heartbeats arrive in any interleaving; both directions work again in the end.
         pair = Conflict(mine, theirs)
         now = 1.0
-        for to_backup in [*order, True, False, True, False]:
+        for to_backup in [*order, True, False, True, False, True, False]:
             now += 0.1
             source, target = (
                 (pair.primary, pair.backup) if to_backup else (pair.backup, pair.primary)
@@ -652,7 +675,8 @@ class TestHandover:
         active, _ = self.pair()
         active.switchover(0.2)
         stranger = Progress(2, 5, 5, fork_epoch=1, fork_sequence=3)
-        effects = active.receive_peer_state(beat(BACKUP, State.ACTIVE, stranger), 0.3)
+        active.receive_peer_state(beat(BACKUP, State.ACTIVE, stranger), 0.3)
+        effects = active.receive_peer_state(beat(BACKUP, State.ACTIVE, stranger, heard=9), 0.3)
         assert ReportConflict(True, 6, 5, 1, 2) in effects
         assert kinds(effects)[-3:] == [BecomeActive, ResumeService, SendHeartbeat]
 

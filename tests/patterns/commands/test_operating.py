@@ -1,0 +1,55 @@
+"""`reactor status`, `switchover` and `promote` against a server of this machine."""
+
+import json
+
+import pytest
+
+from patterns.commands.operating import control_endpoint
+
+
+def ready(server) -> str:
+    word, endpoint = server.stdout.readline().split()
+    assert word == "ready"
+    return endpoint
+
+
+@pytest.fixture
+def control(tmp_path):
+    return f"ipc://{tmp_path}/control"
+
+
+def test_the_status_of_a_server_that_stands_alone(start_process, reactor_command, control):
+    server = start_process("serve", "clone", "--port", "0", "--control", control)
+    endpoint = ready(server)
+    result = reactor_command("status", control)
+    assert result.exit_code == 0
+    heading, row = result.stdout.splitlines()
+    assert heading.split()[:3] == ["server", "role", "state"]
+    assert row.split()[:3] == [endpoint, "alone", "active"]
+    status = json.loads(reactor_command("status", "--json", control).stdout)
+    assert (status["endpoint"], status["keys"], status["serving"]) == (endpoint, 0, True)
+
+
+@pytest.mark.parametrize("order", ["switchover", "promote"])
+def test_a_server_that_stands_alone_refuses_orders(start_process, reactor_command, control, order):
+    ready(start_process("serve", "clone", "--port", "0", "--control", control))
+    result = reactor_command(order, control)
+    assert result.exit_code == 1
+    assert "this server stands alone" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "switchover", "promote"])
+def test_nobody_answers(reactor_command, control, command):
+    result = reactor_command(command, control, "--timeout", "0.1")
+    assert result.exit_code == 3
+    assert f"no answer from {control} within 0.1 s" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("status", "nonsense"), ("promote",)])
+def test_wrong_usage(reactor_command, arguments):
+    assert reactor_command(*arguments).exit_code == 2
+
+
+def test_a_number_is_a_port_of_this_machine():
+    assert control_endpoint("5559") == "tcp://127.0.0.1:5559"
+    assert control_endpoint("ipc:///run/clone") == "ipc:///run/clone"
