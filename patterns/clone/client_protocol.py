@@ -40,7 +40,7 @@ from patterns.clone.messages import (
     Frames,
     MalformedMessage,
     check_message,
-    check_update,
+    check_publication,
     decode_heartbeat,
     decode_refusal,
     decode_snapshot_end,
@@ -297,7 +297,7 @@ class ClientProtocol:
             return self._receive_heartbeat(frames, now)
         if not sequence:
             return self._receive_refusal(frames, now)
-        ttl = check_update(frames, max_body=self.max_body)
+        ttl = check_publication(frames)
         if frames[0] not in self.interest:
             self._heard_at = now
             return []  # a key that begins with HUGZ: the subscription to heartbeats matches it
@@ -401,7 +401,8 @@ class ClientProtocol:
             if self._packed and is_pack(frames):
                 collection.add_pack(decode_pack(frames, max_body=self.max_body), request, now)
             else:
-                ttl = check_update(frames, max_body=self.max_body)
+                check_message(frames, max_body=self.max_body)
+                ttl = check_publication(frames)
                 collection.add_entry(tuple(frames), request, None if ttl is None else now + ttl)
         except StoreFull:
             self._snapshots_failed += 1

@@ -296,6 +296,22 @@ def check_content(frames: Sequence[bytes]) -> float | None:
     return decode_ttl(frames[3]) if frames[3] else None
 
 
+def check_publication(frames: Sequence[bytes]) -> float | None:
+    """What to check of a KVPUB or KVSYNC beyond `check_message`; returns its ttl, None without one.
+
+    A ttl that makes no sense counts as none. Refused, the client would miss an update that others
+    have, and it is the server that deletes in the end. The Guide's servers overwrite the ttl with
+    the instant of the end (milliseconds since 1970 in C, seconds in Python) and send that in
+    snapshots, and again when they delete the key. Raises MalformedMessage.
+    """
+    if frames[0] in RESERVED_KEYS:
+        raise MalformedMessage(f"key {frames[0]!r} is a word of the protocol")
+    try:
+        return decode_ttl(frames[3])
+    except MalformedMessage:
+        return None
+
+
 def decode_update(frames: Sequence[bytes], *, max_body: int = MAX_BODY) -> KVMessage:
     """A client's KVSET; an empty body deletes the key. Raises MalformedMessage."""
     check_update(frames, max_body=max_body)

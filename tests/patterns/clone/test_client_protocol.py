@@ -297,7 +297,7 @@ class TestFollow:
         assert joined.contents == {}
 
     @pytest.mark.parametrize(
-        "frames", [[], [b"/a"], kvpub(seq(1), KTHXBAI), kvpub(seq(1), b"/a", b"1", b"ttl=-1\n")]
+        "frames", [[], [b"/a"], kvpub(seq(1), KTHXBAI), kvpub(seq(1), b"/a", b"1", b"ttl\n")]
     )
     def test_kv_4_malformed_publications_change_nothing(self, frames):
         joined = Joined()
