@@ -195,3 +195,23 @@ def test_r12_5_heartbeats_also_come_while_there_are_updates(service):
         writer.send(b"key", ZERO, b"", b"", b"%d" % number)
         service.loop.advance(0.1)
     assert sum(frames[0] == b"HUGZ" for frames in subscriber.arrived) >= 10
+
+
+def test_r12_12_what_is_added_travels_in_properties_alone(service):
+    """A Guide program dies of a sixth frame, and of a uuid that is none."""
+    server = service.server()
+    server.protocol.store.max_keys = 1
+    subscriber, writer = service.subscriber(), service.writer()
+    service.loop.advance(0.1)
+    for key in (b"key", b"another"):
+        writer.send(key, ZERO, UUID[:-1] + key[-1:], b"ttl=2.5\n", b"1")
+    service.loop.run_until(lambda: len(contents(server)) == 1)
+    snapshot = service.snapshot()
+    service.loop.advance(10.0)
+    arrived = [*subscriber.arrived, *snapshot]
+    words = {b"refused", b"seq", b"chpx", b"ttl", b"o"}
+    assert words <= {line.partition(b"=")[0] for f in arrived for line in f[3].split(b"\n")}
+    for frames in arrived:
+        assert len(frames) == 5 and len(frames[1]) == 8 and len(frames[2]) in (0, 16)
+        assert all(line.count(b"=") == 1 for line in frames[3].splitlines())
+        assert not frames[3] or frames[3].endswith(b"\n")

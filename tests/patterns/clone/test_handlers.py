@@ -36,7 +36,7 @@ def test_an_update_is_numbered_stored_and_published_to_all(service):
         assert sequence_of(second) == sequence_of(first) + 1 == server.protocol.sequence
 
 
-def test_an_empty_body_deletes(service):
+def test_r12_9_an_empty_body_deletes(service):
     server = service.server()
     subscriber, writer = service.subscriber(), service.writer()
     writer.send(*update(b"key", b"one"))
