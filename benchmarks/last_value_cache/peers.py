@@ -1,0 +1,46 @@
+"""What a peer is: something between a publisher and subscribers, started for one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from benchmarks.processes import Role
+
+
+@dataclass(frozen=True)
+class Flood:
+    """How much is published: bodies of `size` bytes, `count` of them, to so many subscribers."""
+
+    size: int
+    subscribers: int
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One way to get messages, and the last ones; a measurement it has no part in is None.
+
+    `rate(flood)`: messages a second at one subscriber, the mean of all. `join(topics)`: seconds
+    until a subscriber that begins has the value of one topic out of so many, and of all.
+    """
+
+    name: str
+    version: str
+    rate: Callable[[Flood], float]
+    join: Callable[[int], tuple[float, float]] | None = None
+
+
+def rate_of(publishing: Role, subscribing: Iterator[Role]) -> float:
+    """Return the mean rate that subscribers tell, when all have said that they are ready.
+
+    The publisher is told to begin with a word, and goes on until it is killed.
+    """
+    with ExitStack() as stack:
+        subscribers = [stack.enter_context(role) for role in subscribing]
+        for subscriber in subscribers:
+            subscriber.get()
+        publishing.put("go")
+        return sum(float(subscriber.get()) for subscriber in subscribers) / len(subscribers)

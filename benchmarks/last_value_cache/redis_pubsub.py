@@ -1,0 +1,81 @@
+"""Redis PUBLISH with redis-py and hiredis, in pipelines; it keeps nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from benchmarks.clone.peers import Service, start_program, unused_port
+from benchmarks.ends import TOPICS
+from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
+from benchmarks.processes import Pipe, Role
+from benchmarks.samples import Meter
+
+
+def _connect(address: str) -> Any:
+    import redis
+
+    host, _, port = address.partition(":")
+    return redis.Redis(host=host, port=int(port))
+
+
+def publish(pipe: Pipe, address: str, flood: Flood) -> None:
+    """Role: once told to, publishes everything, in pipelines of 1,000."""
+    client = _connect(address)
+    body = bytes(flood.size)
+    pipe.recv()
+    for _ in range(flood.count // len(TOPICS)):
+        pipeline = client.pipeline(transaction=False)
+        for topic in TOPICS:
+            pipeline.publish(topic, body)
+        pipeline.execute()
+    pipe.poll(None)
+
+
+def subscribe(pipe: Pipe, address: str, flood: Flood) -> None:
+    """Role: says when it has subscribed, then tells the rate."""
+    subscription = _connect(address).pubsub()
+    subscription.psubscribe("*")
+    subscription.get_message(timeout=10)
+    pipe.send("ready")
+    meter = Meter(flood.count - len(TOPICS), flood.seconds)
+    received = 0
+    while not meter.note(received):
+        for _ in range(100):
+            received += subscription.get_message(timeout=10) is not None
+    pipe.send(meter.rate())
+
+
+def serve(stack: ExitStack) -> Service:
+    """Start a server that disconnects nobody for being slow."""
+    port = unused_port()
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
+    limits = ["--save", "", "--client-output-buffer-limit", "pubsub 0 0 0"]
+    return start_program(stack, [*command, *limits], port)
+
+
+def rate(flood: Flood) -> float:
+    """Return the messages a second at a subscriber."""
+    with ExitStack() as stack:
+        address = serve(stack).address
+        publishing = stack.enter_context(Role(publish, address, flood))
+        roles = (Role(subscribe, address, flood) for _ in range(flood.subscribers))
+        return rate_of(publishing, roles)
+
+
+def peers() -> list[Peer]:
+    """Return Redis; raises FileNotFoundError where it is not installed."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise FileNotFoundError("Redis: no program redis-server")
+    try:
+        about = f"redis-py {version('redis')}, hiredis {version('hiredis')}"
+    except PackageNotFoundError as error:
+        raise FileNotFoundError(f"Redis: no package {error.name}") from None
+    server = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return [Peer("Redis", f"{' '.join(server.stdout.split()[:3])}, {about}", rate)]
