@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from threading import get_ident
 from time import monotonic
@@ -20,6 +20,7 @@ from reactor.errors import EndpointError, OptionError, QueueFull, StreamClosed, 
 from reactor.statistics import StreamStatistics
 
 MessageHook = Callable[[list[bytes]], "Awaitable[None] | None"]
+BatchHook = Callable[[list[list[bytes]]], None]
 ErrorHook = Callable[[Exception], None]
 
 # A ROUTER is writable when any peer has room, which says nothing of the one that a message is for,
@@ -27,6 +28,9 @@ ErrorHook = Callable[[Exception], None]
 _RETRY_SECONDS = 0.01
 # Each retry in vain doubles the wait up to this: a wake-up costs 0.2 ms, a stopped peer nothing.
 _RETRY_SECONDS_LIMIT = 0.16
+
+# A list of so many costs a microsecond in all to hand over, and delays its first message by 100 us.
+_LIST_MESSAGES = 100
 
 # What these would linger for are subscriptions to publishers that are not there.
 _ONLY_RECEIVING = (zmq.SUB, zmq.PULL)
@@ -81,7 +85,7 @@ class Stream:
         self.on_error: ErrorHook = self._log_error
         self.on_closed: Callable[[Stream], None] | None = None
         self._channel = channel
-        self._channel_send = channel.send
+        self._channel_send: Callable[[Sequence[bytes]], bool] = channel.send
         self._channel_receive = channel.receive
         self._loop = loop
         self._clock = clock or _clock_of(loop)
@@ -91,6 +95,7 @@ class Stream:
         self._retry_seconds = _RETRY_SECONDS
         self._emptied: asyncio.Future[None] | None = None
         self._message_hook: MessageHook | None = None
+        self._batch_hook: BatchHook | None = None
         self._writable_hook: Callable[[], Any] | None = None
         self._disconnected_hook: Callable[[], Any] | None = None
         self._disconnected = False  # and the hook waits for what had arrived before
@@ -208,6 +213,17 @@ class Stream:
         """
         self._check_usable()
         self._message_hook = callback
+        self._batch_hook = None
+        self._update_receiving()
+
+    def on_batch(self, callback: BatchHook) -> None:
+        """Deliver up to 100 messages at a time to `callback(messages)`, instead of `on_message`.
+
+        For who does less than a microsecond's work for each. The callback is a plain function, and
+        when it raises, the rest of its batch is lost. `on_message(None)` ends it.
+        """
+        self._check_usable()
+        self._batch_hook = callback
         self._update_receiving()
 
     def pause(self) -> None:
@@ -224,7 +240,7 @@ class Stream:
 
     def _update_receiving(self) -> None:
         wanted = (
-            self._message_hook is not None
+            (self._message_hook is not None or self._batch_hook is not None)
             and not self._paused
             and self._held_by is None
             and not self.closed
@@ -239,6 +255,9 @@ class Stream:
 
     def _deliver_batch(self, frames: list[bytes] | None) -> None:
         """Deliver `frames` and what else waits, until nothing does or a bound is met."""
+        if self._batch_hook is not None and frames is not None:
+            self._deliver_lists(frames, self._batch_hook)
+            return
         clock, receive, hook = self._clock, self._channel_receive, self._message_hook
         limit = left = self.batch_limit
         longest = self.longest_hook
@@ -262,6 +281,32 @@ class Stream:
             frames = receive()
         self.longest_hook = longest
         self.messages_received += limit - left
+        self._unwatched = self._receiving
+
+    def _deliver_lists(self, frames: list[bytes] | None, hook: BatchHook) -> None:
+        """As `_deliver_batch`, in lists of messages: 0.5 us less a message when it is relayed."""
+        clock, receive = self._clock, self._channel_receive
+        self._unwatched = False
+        left = self.batch_limit
+        deadline = clock() + self.batch_seconds
+        while frames is not None:
+            messages = [frames]
+            for _ in range(min(left, _LIST_MESSAGES) - 1):
+                if (frames := receive()) is None:
+                    break
+                messages.append(frames)
+            left -= len(messages)
+            began = clock()
+            try:
+                hook(messages)
+            except Exception as error:
+                self.on_error(error)
+            now = clock()
+            self.longest_hook = max(self.longest_hook, now - began)
+            if frames is None or left <= 0 or now >= deadline or not self._receiving:
+                break
+            frames = receive()
+        self.messages_received += self.batch_limit - left
         self._unwatched = self._receiving
 
     def _hold_until_done(self, waiting: Awaitable[None]) -> None:
@@ -343,6 +388,27 @@ class Stream:
     def try_send(self, *frames: bytes) -> bool:
         """Send one message now or return False and queue nothing, for senders with a pace."""
         return self._send_now(frames)
+
+    def try_send_all(self, messages: Sequence[Sequence[bytes]]) -> int:
+        """Send messages as `try_send` does, up to the first refusal; returns how many were sent.
+
+        For messages that were received: frames must be bytes and nothing else, which nobody checks.
+        """
+        self._check_thread()
+        if self._unwatched:
+            self._look_again_soon()
+        if self._queue:
+            return 0
+        send = self._channel_send
+        sent = 0
+        try:
+            for frames in messages:
+                if not send(frames):
+                    break
+                sent += 1
+        finally:
+            self.messages_sent += sent
+        return sent
 
     def _send_now(self, frames: tuple[bytes, ...]) -> bool:
         if self._thread != get_ident():

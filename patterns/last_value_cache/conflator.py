@@ -42,12 +42,11 @@ class Conflator(StreamHandler):
 
     def on_start(self) -> None:
         """Hear of every change of the cache from now on."""
-        self._values.on_update = self._note_update
-        self._values.on_forget = self._note_forgotten
+        self._values.watch(self._note_update, self._note_forgotten)
 
     def on_stop(self) -> None:
         """Hear of no change any more."""
-        self._values.on_update = self._values.on_forget = None
+        self._values.watch(None, None)
         if self._timer is not None:
             self._timer.cancel()
 

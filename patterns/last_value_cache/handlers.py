@@ -110,7 +110,6 @@ class LastValueCache(HandlerSet):
         """What is cached: `lookup` and `matching` answer without a subscription."""
         self._interest = Interest(linger if on_demand else 0.0)
         self._conflation = Conflation(self.values, max_conflated, conflated_patience)
-        self._ages = ttl is not None
         self._publisher: Publisher | None = None
         self._collector: Collector | None = None
         self._conflator: Conflator | None = None
@@ -125,7 +124,7 @@ class LastValueCache(HandlerSet):
         self._publisher = Publisher(
             self._open_backend(), self.values, demand, self.patience, self.backend
         )
-        self._collector = Collector(frontend, self.values, self._publisher, self._ages)
+        self._collector = Collector(frontend, self.values, self._publisher)
         ticking: list[Callable[[float], None]] = [self.values.expire, demand.tick]
         handlers: list[Handler] = [self._publisher]
         if self.conflated:
@@ -220,24 +219,19 @@ class Collector(StreamHandler):
 
     name = "LastValueCache.frontend"
 
-    def __init__(
-        self, stream: Stream, values: LastValues, publisher: Publisher, ages: bool
-    ) -> None:
+    def __init__(self, stream: Stream, values: LastValues, publisher: Publisher) -> None:
         super().__init__(stream)
         self._values = values
-        self._update = self._update_now if ages else values.update
-        self._publish = publisher.stream.send
-        self._publish_past_full = publisher.send_past_full
+        self._publisher = publisher
 
-    def on_message(self, frames: list[bytes]) -> None:
-        """Remember the message, then send it: a subscription in between misses nothing."""
-        if not self._update(frames):
-            self.refuse("the cache is full", topic=frames[0][:80])
-        if not self._publish(*frames):
-            self._publish_past_full(frames)
-
-    def _update_now(self, frames: list[bytes]) -> bool:
-        return self._values.update(frames, self.reactor.now())
+    def on_batch(self, messages: list[list[bytes]]) -> None:
+        """Remember the messages, then send them: a subscription in between misses nothing."""
+        now = self.reactor.now()
+        update = self._values.update
+        for frames in messages:
+            if not update(frames, now):
+                self.refuse("the cache is full", topic=frames[0][:80])
+        self._publisher.publish(messages)
 
 
 class Ticker(PeriodicHandler):

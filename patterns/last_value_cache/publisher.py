@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import zmq
 
@@ -96,10 +96,14 @@ class Publisher(StreamHandler):
         """The number of prefixes with cached messages still to be sent."""
         return len(self._replays)
 
-    def send_past_full(self, frames: Iterable[bytes]) -> None:
-        """Send a live message that was refused to all subscribers but those who are full."""
-        self.overflows += 1
-        self._send_lossy(frames)
+    def publish(self, messages: Sequence[Sequence[bytes]]) -> None:
+        """Send live messages; those that are refused, to all subscribers but those who are full."""
+        sent = self.stream.try_send_all(messages)
+        while sent < len(messages):
+            self.overflows += 1
+            self._send_lossy(messages[sent])
+            messages = messages[sent + 1 :]
+            sent = self.stream.try_send_all(messages)
 
     def _send_lossy(self, frames: Iterable[bytes]) -> None:
         self.stream.set_option(zmq.XPUB_NODROP, 0)
@@ -143,12 +147,7 @@ class Publisher(StreamHandler):
 
     def _send_page(self, page: Page) -> bool:
         """Send a page, up to the first refusal (False)."""
-        try_send = self.stream.try_send
-        sent = 0
-        for message in page.messages:
-            if not try_send(*message):
-                break
-            sent += 1
+        sent = self.stream.try_send_all(page.messages)
         self.replayed += sent
         self._replays.receive_sent(page, sent)
         return sent == len(page.messages) or self._go_on_after_patience(page, sent)

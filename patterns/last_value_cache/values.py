@@ -58,15 +58,12 @@ class LastValues:
         self.refused = 0
         self.evicted = 0
         self.expired = 0
-        self.on_update: Callable[[bytes], None] | None = None
-        """Called with the topic when it has got another value."""
-        self.on_forget: Callable[[bytes], None] | None = None
-        """Called with the topic when its value was deleted, refused, evicted or has expired."""
         self._separator = separator
         # Topics in the order of their updates are needed for evicting only: it costs memory.
         self._messages: dict[bytes, Message] = OrderedDict() if policy is LimitPolicy.EVICT else {}
         self._topics = SortedTopics()
         self._lifetimes = _lifetimes(ttl)
+        self.watch(None, None)
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -85,10 +82,27 @@ class LastValues:
             return self._replace(message, now)
         # By far the most common case: another body for a topic that is known.
         messages[topic] = message
-        self.byte_count += len(message[1]) - len(old[1])
-        if self._lifetimes or self.on_update is not None or self.policy is LimitPolicy.EVICT:
+        if self._noting:
             self._note(topic, now)
+        grown = len(message[1]) - len(old[1])
+        if not grown:
+            return True
+        self.byte_count += grown
         return self.byte_count <= self.max_bytes or self._make_room(topic)
+
+    def watch(
+        self,
+        on_update: Callable[[bytes], None] | None,
+        on_forget: Callable[[bytes], None] | None,
+    ) -> None:
+        """Tell of every topic that has got another value, and of every one that has none any more.
+
+        A value is forgotten when it was deleted, refused or evicted, or has expired.
+        """
+        self._on_update, self._on_forget = on_update, on_forget
+        # An update that nobody must know of costs 0.1 us less.
+        evicting = self.policy is LimitPolicy.EVICT
+        self._noting = evicting or bool(self._lifetimes) or on_update is not None
 
     def lookup(self, topic: bytes) -> Message | None:
         """Return the last message of exactly this topic, or None."""
@@ -189,8 +203,8 @@ class LastValues:
                 deadlines[topic] = now + seconds
                 deadlines.move_to_end(topic)
                 break
-        if self.on_update is not None:
-            self.on_update(topic)
+        if self._on_update is not None:
+            self._on_update(topic)
 
     def _make_room(self, topic: bytes) -> bool:
         """Come below the limit of bytes again, after a topic has got a value."""
@@ -215,8 +229,8 @@ class LastValues:
         self._topics.remove(topic)
         for _, _, deadlines in self._lifetimes:
             deadlines.pop(topic, None)
-        if self.on_forget is not None:
-            self.on_forget(topic)
+        if self._on_forget is not None:
+            self._on_forget(topic)
 
     def _beginning_with(self, prefix: bytes) -> list[Message]:
         """Return the message of one frame that begins with more than its topic, if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import zmq
@@ -67,6 +68,12 @@ class FakeStream(Stream):
     def try_send(self, *frames: bytes) -> bool:
         """Send as `Stream.try_send` does, and remember it."""
         return self._remember(super().try_send(*frames), frames)
+
+    def try_send_all(self, messages: Sequence[Sequence[bytes]]) -> int:
+        """Send as `Stream.try_send_all` does, and remember it."""
+        count = super().try_send_all(messages)
+        self._sent.extend(tuple(frames) for frames in messages[:count])
+        return count
 
     def _remember(self, accepted: bool, frames: tuple[bytes, ...]) -> bool:
         if accepted:

@@ -447,6 +447,68 @@ async def test_timers_live_while_messages_keep_coming(bench):
     assert answered < 20_000
 
 
+@conformance
+async def test_messages_can_come_in_lists(bench):
+    """In order, bounded in size, within the bound of a turn; and the hook may pause them."""
+    pull = bench.bound(zmq.PULL, batch_limit=150)
+    push = bench.connected(zmq.PUSH, pull)
+    for number in range(700):
+        push.send(b"%d" % number, b"body")
+    batches = []
+
+    def on_batch(messages):
+        batches.append(messages)
+        if len(batches) == 2:
+            pull.pause()
+            bench.reactor.loop.call_soon(pull.resume)
+
+    pull.on_batch(on_batch)
+    await bench.until(lambda: sum(map(len, batches)) == 700)
+    assert numbers([message for batch in batches for message in batch]) == list(range(700))
+    assert max(map(len, batches)) <= 100
+    assert pull.statistics().messages_received == 700
+    inbox = bench.inbox(pull)
+    push.send(b"alone")
+    await bench.until(lambda: inbox == [[b"alone"]])
+
+
+@conformance
+async def test_a_list_hook_that_raises_costs_its_list_and_nothing_else(bench):
+    pull = bench.bound(zmq.PULL)
+    push = bench.connected(zmq.PUSH, pull)
+    errors, got = [], []
+    pull.on_error = errors.append
+
+    def on_batch(messages):
+        got.extend(messages)
+        if len(got) == len(messages):
+            raise ValueError("the first time")
+
+    pull.on_batch(on_batch)
+    push.send(b"1")
+    await bench.until(lambda: errors)
+    push.send(b"2")
+    await bench.until(lambda: got == [[b"1"], [b"2"]])
+
+
+@conformance
+async def test_messages_can_be_sent_together_up_to_the_first_refusal(bench):
+    pull = bench.bound(zmq.PULL, options=SMALL_MARKS)
+    push = bench.connected(zmq.PUSH, pull, options=SMALL_MARKS)
+    messages = [[b"%d" % number, BULK] for number in range(1000)]
+    await bench.until(lambda: push.try_send_all([[b"first"]]) == 1)
+    sent = push.try_send_all(messages)
+    assert 0 < sent < 1000
+    assert push.try_send_all([]) == push.queue_length == 0
+    assert push.statistics().messages_sent == 1 + sent
+    inbox = bench.inbox(pull)
+    await bench.until(lambda: len(inbox) == 1 + sent)
+    assert numbers(inbox[1:]) == list(range(sent))
+    push.close()
+    with pytest.raises(StreamClosed):
+        push.try_send_all(messages)
+
+
 # PUB and SUB
 
 

@@ -277,3 +277,29 @@ async def test_a_thousand_registrations_leak_no_descriptor():
         # The reaper thread closes a socket's descriptors a moment after close() returns.
         assert open_descriptors() - before < 50
         assert reactor.statistics().streams == ()
+
+
+async def test_a_handler_may_take_messages_in_lists():
+    class Lists(StreamHandler):
+        def __init__(self, stream):
+            super().__init__(stream)
+            self.batches = []
+
+        def on_batch(self, messages):
+            self.batches.append(messages)
+
+        def on_message(self, frames):
+            raise AssertionError("on_batch replaces it")
+
+    async with Reactor(strict=True) as reactor:
+        inbox = reactor.open_stream(zmq.PULL, "@inproc://lists")
+        outbox = reactor.open_stream(zmq.PUSH, ">inproc://lists")
+        for number in range(250):
+            outbox.send(b"%d" % number)
+        handler = Lists(inbox)
+        reactor.register(handler)
+        while sum(map(len, handler.batches)) < 250:
+            await asyncio.sleep(0)
+        assert len(handler.batches) < 10
+        assert [int(frames[0]) for batch in handler.batches for frames in batch] == [*range(250)]
+        await reactor.unregister(handler)

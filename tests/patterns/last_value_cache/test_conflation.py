@@ -17,8 +17,7 @@ class Cache:
     def __init__(self, *topics, max_subscribers=10, **options):
         self.values = LastValues(**options)
         self.conflation = Conflation(self.values, max_subscribers, PATIENCE)
-        self.values.on_update = self.conflation.receive_update
-        self.values.on_forget = self.conflation.receive_forgotten
+        self.values.watch(self.conflation.receive_update, self.conflation.receive_forgotten)
         for topic in topics:
             self.publish(topic, b"1")
 

@@ -110,7 +110,7 @@ async def test_live_messages_do_not_wait_for_a_subscriber_that_takes_nothing(rea
         await until(lambda: cache.statistics().subscriptions == 2)
         _, collector, _ = cache.handlers
         for number in range(100):
-            collector.on_message([b"%d" % number, b"body"])
+            collector.on_batch([[b"%d" % number, b"body"]])
         assert [int(topic) for topic, _ in everything(good)] == list(range(100))
         assert [int(topic) for topic, _ in everything(stuck)] == list(range(4))
     assert cache.statistics().overflows == 1, "counted when it begins, not for each message"

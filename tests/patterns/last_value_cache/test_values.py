@@ -208,8 +208,10 @@ def test_a_frame_without_the_separator_is_a_topic_without_a_body():
 def test_every_change_is_told():
     values = LastValues(max_topics=2, policy=LimitPolicy.EVICT, ttl=10)
     told = []
-    values.on_update = lambda topic: told.append(("updated", topic))
-    values.on_forget = lambda topic: told.append(("forgotten", topic))
+    values.watch(
+        lambda topic: told.append(("updated", topic)),
+        lambda topic: told.append(("forgotten", topic)),
+    )
     for topic, body in ((b"a", b"1"), (b"a", b"2"), (b"b", b"1"), (b"c", b"1"), (b"c", b"")):
         values.update([topic, body], now=0.0)
     values.expire(10.0)
