@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -119,14 +120,17 @@ def _topic(number: int) -> str:
     return f"topic{number:07d}"
 
 
-def serve(stack: ExitStack) -> Service:
-    """Start a broker that drops nothing for being slow."""
+def serve(stack: ExitStack, no_delay: bool = False) -> Service:
+    """Start a broker that drops nothing for being slow.
+
+    As it comes, its second packet to a client that joins waits 40 ms for the client's TCP.
+    """
     port = unused_port()
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     settings = folder / "mosquitto.conf"
     settings.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        "max_queued_messages 0\nset_tcp_nodelay true\nlog_type none\n"
+        f"max_queued_messages 0\nset_tcp_nodelay {str(no_delay).lower()}\nlog_type none\n"
     )
     return start_program(stack, [_program(), "-c", str(settings)], port)
 
@@ -140,10 +144,10 @@ def rate(flood: Flood) -> float:
         return rate_of(publishing, roles)
 
 
-def joins(topics: int) -> tuple[float, float]:
+def joins(no_delay: bool, topics: int) -> tuple[float, float]:
     """Return the seconds for one topic and for all."""
     with ExitStack() as stack:
-        address = serve(stack).address
+        address = serve(stack, no_delay).address
         stack.enter_context(Role(retain, address, topics)).get(timeout=_WAIT_SECONDS)
         joining: Callable[..., None] = join
         one, every = stack.enter_context(Role(joining, address, topics)).get(timeout=_WAIT_SECONDS)
@@ -165,4 +169,8 @@ def peers() -> list[Peer]:
     except PackageNotFoundError as error:
         raise FileNotFoundError(f"mosquitto: no package {error.name}") from None
     server = subprocess.run([program, "-h"], capture_output=True, text=True, check=False)
-    return [Peer("mosquitto", f"{server.stdout.splitlines()[0]}, {about}", rate, joins)]
+    about = f"{server.stdout.splitlines()[0]}, {about}"
+    return [
+        Peer("mosquitto", about, rate, partial(joins, False)),
+        Peer("mosquitto, no delay", about, None, partial(joins, True)),
+    ]

@@ -29,7 +29,7 @@ class Peer:
 
     name: str
     version: str
-    rate: Callable[[Flood], float]
+    rate: Callable[[Flood], float] | None
     join: Callable[[int], tuple[float, float]] | None = None
 
 
