@@ -25,7 +25,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from patterns.clone.blocking import Clone
     from patterns.clone.client import CloneClient
-    from patterns.clone.client_errors import ClientClosed, WatcherTooSlow, WriteError
+    from patterns.clone.client_errors import (
+        ClientClosed,
+        ReadOnly,
+        TooManyKept,
+        WatcherTooSlow,
+        WriteError,
+    )
     from patterns.clone.client_protocol import (
         ClientState,
         ConditionsUnsupported,
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
         Stale,
     )
     from patterns.clone.handlers import CloneServer
+    from patterns.clone.kept import Kept
     from patterns.clone.messages import KVMessage, MalformedMessage
 
 __all__ = [
@@ -51,11 +58,14 @@ __all__ = [
     "Entry",
     "Expired",
     "KVMessage",
+    "Kept",
     "Live",
     "MalformedMessage",
     "OutboxFull",
     "Put",
+    "ReadOnly",
     "Stale",
+    "TooManyKept",
     "WatcherTooSlow",
     "WriteError",
 ]
@@ -64,6 +74,9 @@ _HOMES = {
     "Clone": "patterns.clone.blocking",
     "CloneClient": "patterns.clone.client",
     "ClientClosed": "patterns.clone.client_errors",
+    "Kept": "patterns.clone.kept",
+    "ReadOnly": "patterns.clone.client_errors",
+    "TooManyKept": "patterns.clone.client_errors",
     "WatcherTooSlow": "patterns.clone.client_errors",
     "WriteError": "patterns.clone.client_errors",
     "ClientState": "patterns.clone.client_protocol",

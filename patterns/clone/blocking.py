@@ -6,17 +6,17 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from inspect import iscoroutinefunction
-from queue import SimpleQueue
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
-import structlog
-
+from patterns.clone.callback_thread import CallbackThread
 from patterns.clone.client import CloneClient, Text
-from patterns.clone.client_errors import ClientClosed, WatcherTooSlow, WriteError
+from patterns.clone.client_errors import ClientClosed, WriteError
 from patterns.clone.client_protocol import ClientState, ClientStatistics, Entry
 from patterns.clone.conditions import CONFLICT
+from patterns.clone.kept import BlockingKept
+from patterns.clone.mapping import BlockingMapping
 from patterns.clone.ports import collector_of
 from patterns.clone.reactor_thread import ReactorThread
 from patterns.clone.watching import Event, Watch
@@ -27,7 +27,6 @@ T = TypeVar("T")
 WATCH_LIMIT = 1_000_000
 # The rules end a write when its time is over; this much later the thread itself must be stuck.
 _GRACE_SECONDS = 2.0
-_JOIN_SECONDS = 1.0
 
 
 class Clone:
@@ -143,6 +142,16 @@ class Clone:
     def _wait(self, function: Callable[[CloneClient], Awaitable[T]], limit: float) -> T:
         thread, client = self._running()
         return thread.wait(lambda: function(client), limit + _GRACE_SECONDS)
+
+    def wait_for(
+        self, function: Callable[[CloneClient], Awaitable[T]], timeout: float | None = None
+    ) -> T:
+        """The result of `await function(client)`, on the client's thread; raises TimeoutError.
+
+        For what CloneClient can do and this face has no method for.
+        """
+        thread, client = self._running()
+        return thread.wait(lambda: function(client), self._limit(timeout))
 
     def _limit(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
@@ -275,6 +284,17 @@ class Clone:
                     raise
         raise TimeoutError(f"somebody else was always faster to change {key!r}")
 
+    def keep(self, key: Text, value: Text, ttl: float, *, exclusive: bool = False) -> BlockingKept:
+        """A value that is written again and again, as `with clone.keep(...)`.
+
+        See `CloneClient.keep`.
+        """
+        return BlockingKept(self, lambda client: client.keep(key, value, ttl, exclusive=exclusive))
+
+    def mapping(self) -> BlockingMapping:
+        """The map as a `MutableMapping`, whose writes are done when they return."""
+        return BlockingMapping(self)
+
     # Watching
 
     def watch(
@@ -308,59 +328,3 @@ class Clone:
             wired = self._watches.pop(watch, None)
         if wired is not None:
             self._call(lambda client: wired.cancel())
-
-
-class CallbackThread:
-    """A watch of the blocking face: calls back on a thread of its own, until `cancel`."""
-
-    def __init__(
-        self,
-        callback: Callable[[Event], object],
-        limit: int,
-        on_cancel: Callable[[CallbackThread], None],
-    ) -> None:
-        self.error: Exception | None = None
-        self._callback = callback
-        self._limit = limit
-        self._on_cancel = on_cancel
-        self._events: SimpleQueue[Event | None] = SimpleQueue()
-        self._ended = False
-        self._thread = threading.Thread(target=self._run, name="clone-watch", daemon=True)
-        self._thread.start()
-
-    @property
-    def active(self) -> bool:
-        """True as long as events are handed over."""
-        return not self._ended
-
-    def cancel(self) -> None:
-        """Be told nothing more; idempotent, and legal from inside the callback."""
-        if not self._ended:
-            self.end()
-            self._on_cancel(self)
-
-    def add(self, event: Event) -> None:
-        """Keep an event until the callback's turn."""
-        if self._ended:
-            return
-        if self._events.qsize() < self._limit:
-            self._events.put(event)
-            return
-        self.error = WatcherTooSlow(f"more than {self._limit} events waited")
-        structlog.get_logger("reactor").error("watch ended", reason=str(self.error))
-        self._ended = True
-        self._events.put(None)
-
-    def end(self) -> None:
-        """Stop calling back; a callback that runs at the moment is waited for, but not long."""
-        self._ended = True
-        self._events.put(None)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_JOIN_SECONDS)
-
-    def _run(self) -> None:
-        while (event := self._events.get()) is not None and not self._ended:
-            try:
-                self._callback(event)
-            except Exception as error:
-                structlog.get_logger("reactor").error("watch callback failed", exc_info=error)

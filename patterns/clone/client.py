@@ -13,7 +13,13 @@ from typing import Self, TypeAlias
 import zmq
 
 from patterns.clone.alarm import Alarm
-from patterns.clone.client_errors import ClientClosed, ReadOnly, WatcherTooSlow, WriteError
+from patterns.clone.client_errors import (
+    ClientClosed,
+    ReadOnly,
+    TooManyKept,
+    WatcherTooSlow,
+    WriteError,
+)
 from patterns.clone.client_protocol import (
     ClientProtocol,
     ClientState,
@@ -36,6 +42,9 @@ from patterns.clone.client_protocol import (
 )
 from patterns.clone.conditions import CONFLICT
 from patterns.clone.dialects import RFC12, Dialect
+from patterns.clone.keeping import Keeping
+from patterns.clone.kept import MAX_KEPT, KeepList, Kept
+from patterns.clone.mapping import CloneMapping
 from patterns.clone.messages import HUGZ, MAX_FRAME, Frames, MalformedMessage
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.ports import collector_of, publisher_of
@@ -106,11 +115,12 @@ class CloneClient(HandlerSet):
             learns=server_ttl is None,
             outbox=Outbox(max_writes=max_writes, retry=retry, timeout=write_timeout),
         )
-        self._make_uuid = make_uuid
+        self.make_uuid = make_uuid
         self._max_writes = max_writes
         self._write_timeout = write_timeout
         self._writes: dict[bytes, tuple[asyncio.Future[int], bytes]] = {}
         self._watchers: tuple[Watcher, ...] = ()
+        self._keeps = KeepList(self)
         self._live = asyncio.Event()
         self._ended = False
         self._followed = self.servers[0]
@@ -187,6 +197,7 @@ class CloneClient(HandlerSet):
     def on_stop(self) -> None:
         """Fail the writes that are not acknowledged, and end every watch."""
         self._ended = True
+        self._keeps.end_all()
         unacknowledged = [future for future, _ in self._writes.values()]
         self.carry_out(self.protocol.close(self.reactor.now()))
         if unacknowledged:
@@ -296,6 +307,10 @@ class CloneClient(HandlerSet):
     def _forget(self, watcher: Watcher) -> None:
         self._watchers = tuple(each for each in self._watchers if each is not watcher)
 
+    def mapping(self) -> CloneMapping:
+        """The map as a `MutableMapping`; see `CloneMapping` for what becomes of its writes."""
+        return CloneMapping(self)
+
     def statistics_of_client(self) -> ClientStatistics:
         """A frozen snapshot of what this client has seen and done."""
         return self.protocol.statistics()
@@ -321,10 +336,10 @@ class CloneClient(HandlerSet):
         ValueError for a key, a ttl or a value that no server takes, OutboxFull,
         ConditionsUnsupported, and ClientClosed.
         """
-        self._check_writing()
+        self._check_writing(_bytes(key))
         if ttl is not None and not self.dialect.form.full:
             raise ValueError("this model has no ephemeral values")
-        name, its_key = self._make_uuid(), _bytes(key)
+        name, its_key = self.make_uuid(), _bytes(key)
         effects = self.protocol.set(
             its_key,
             _bytes(value),
@@ -334,7 +349,7 @@ class CloneClient(HandlerSet):
             if_sequence=if_sequence,
             timeout=timeout,
         )
-        return self._write(name, its_key, effects)
+        return self.under_way(name, its_key, effects)
 
     def create(
         self, key: Text, value: Text, ttl: float | None = None, *, timeout: float | None = None
@@ -346,12 +361,12 @@ class CloneClient(HandlerSet):
         self, key: Text, *, if_sequence: int | None = None, timeout: float | None = None
     ) -> asyncio.Future[int]:
         """Delete a key; as `set` in everything else."""
-        self._check_writing()
-        name, its_key = self._make_uuid(), _bytes(key)
+        self._check_writing(_bytes(key))
+        name, its_key = self.make_uuid(), _bytes(key)
         effects = self.protocol.delete(
             its_key, uuid=name, now=self.reactor.now(), if_sequence=if_sequence, timeout=timeout
         )
-        return self._write(name, its_key, effects)
+        return self.under_way(name, its_key, effects)
 
     async def update(
         self,
@@ -381,21 +396,39 @@ class CloneClient(HandlerSet):
                     if error.reason != CONFLICT:
                         raise
 
-    def _write(self, name: bytes, key: bytes, effects: list[Effect]) -> asyncio.Future[int]:
+    def keep(self, key: Text, value: Text, ttl: float, *, exclusive: bool = False) -> Kept:
+        """A value that is written again and again, so that it expires `ttl` seconds after we do.
+
+        Use it as `async with client.keep(...)`, or `start` and `release` it; see `Kept`. With
+        `exclusive` only one client at a time has the key, which makes it a lease, or an election.
+        At most MAX_KEPT a client. Raises ValueError for a ttl below a second.
+        """
+        self._check_writing(_bytes(key))
+        rules = Keeping(ttl, exclusive=exclusive)
+        return Kept(self, self._keeps, _bytes(key), _bytes(value), rules)
+
+    def under_way(self, name: bytes, key: bytes, effects: list[Effect]) -> asyncio.Future[int]:
+        """A write has this uuid and these effects; returns who waits for its end."""
         future: asyncio.Future[int] = self.reactor.loop.create_future()
         self._writes[name] = (future, key)
         self.carry_out(effects)
         self._alarm.at(self.protocol.deadline)  # its own timeout may be the next thing that is due
         return future
 
-    def _check_writing(self) -> None:
+    def _check_writing(self, key: bytes) -> None:
         self._check_running()
         if self.dialect.updates is None:
             raise ReadOnly(f"{self.name}: this model takes no updates from clients")
+        self._keeps.check_free(key)
 
     def _check_running(self) -> None:
         if self._ended:
             raise ClientClosed(f"{self.name}: the client was stopped")
+
+    def report(self, error: Exception) -> None:
+        """Tell `on_error` of something that nobody awaits; the end has told of what it ended."""
+        if not self._ended:
+            self._hook_failed(error)
 
     # What arrives
 
@@ -547,6 +580,7 @@ def _close(stream: Stream | None) -> None:
 
 
 __all__ = [
+    "MAX_KEPT",
     "ClientClosed",
     "ClientState",
     "ClientStatistics",
@@ -556,11 +590,13 @@ __all__ = [
     "Entry",
     "Event",
     "Expired",
+    "Kept",
     "Live",
     "OutboxFull",
     "Put",
     "ReadOnly",
     "Stale",
+    "TooManyKept",
     "Watch",
     "WatcherTooSlow",
     "WriteError",

@@ -23,6 +23,10 @@ class ClientClosed(ReactorError):
     """The client was stopped before this call, or while it was waiting."""
 
 
+class TooManyKept(ReactorError):
+    """A client keeps so many values alive already; this one was not taken."""
+
+
 class ReadOnly(ReactorError):
     """The service takes no updates from its clients (model two)."""
 

@@ -219,6 +219,57 @@ def test_a_full_outbox_is_told_to_the_caller():
         assert not waiting.is_alive()
 
 
+def test_the_mapping_is_done_when_it_returns(shared, key):
+    with Clone(shared.endpoint, subtree=key, timeout=SECONDS) as clone:
+        view = clone.mapping()
+        view[key + "/a"] = "1"
+        view.update({key + "/b": "2", key + "/c": "3"})
+        del view[key + "/c"]
+        name = key.encode()
+        assert dict(view) == {name + b"/a": b"1", name + b"/b": b"2"}
+        assert {name + b"/a", name + b"/b"} <= set(shared.contents())
+        assert len(view) == 2 and "/elsewhere" not in view
+        with pytest.raises(KeyError):
+            del view[key + "/c"]
+        with pytest.raises(ValueError, match="outside"):
+            view["/elsewhere"] = "1"
+
+
+def test_a_mapping_without_a_server_raises():
+    with Clone(NOBODY, timeout=0.1) as clone, pytest.raises(WriteError, match="timeout"):
+        clone.mapping()["/a"] = "1"
+
+
+def test_a_value_is_kept_as_long_as_the_block(shared, clone, key):
+    with clone.keep(key, "1", ttl=1) as kept:
+        assert kept.held and clone.get(key) == b"1"
+        kept.set("2")
+        assert clone.get(key) == b"2"
+        wait_until(lambda: clone.statistics().acknowledged >= 4)  # it is renewed
+        assert kept.lost(0.01) is None
+    assert clone.get(key) is None and not kept.held
+    assert key.encode() not in shared.contents()
+
+
+def test_one_of_two_has_a_lease(shared, clone, key):
+    with Clone(shared.endpoint, timeout=SECONDS) as other:
+        with clone.keep(key, "1", ttl=1, exclusive=True) as lease:
+            with pytest.raises(WriteError, match="conflict"):
+                other.keep(key, "2", ttl=1, exclusive=True).start()
+            other.set(key, "rude")
+            assert lease.lost(SECONDS) == "conflict"
+        assert other.get(key) == b"rude"
+
+
+def test_a_kept_value_of_a_closed_client_is_over(shared, key):
+    clone = Clone(shared.endpoint, timeout=SECONDS)
+    with clone.keep(key, "1", ttl=1) as kept:
+        clone.close()
+    assert not kept.held
+    with pytest.raises(ReactorError, match="not kept yet"):
+        Clone(NOBODY).keep(key, "1", ttl=1).set("2")
+
+
 # Threads
 
 

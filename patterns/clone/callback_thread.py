@@ -1,0 +1,70 @@
+"""A thread that calls back: the watches of the blocking face."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import structlog
+
+from patterns.clone.client_errors import WatcherTooSlow
+from patterns.clone.watching import Event
+
+_JOIN_SECONDS = 1.0
+
+
+class CallbackThread:
+    """A watch of the blocking face: calls back on a thread of its own, until `cancel`."""
+
+    def __init__(
+        self,
+        callback: Callable[[Event], object],
+        limit: int,
+        on_cancel: Callable[[CallbackThread], None],
+    ) -> None:
+        self.error: Exception | None = None
+        self._callback = callback
+        self._limit = limit
+        self._on_cancel = on_cancel
+        self._events: SimpleQueue[Event | None] = SimpleQueue()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="clone-watch", daemon=True)
+        self._thread.start()
+
+    @property
+    def active(self) -> bool:
+        """True as long as events are handed over."""
+        return not self._ended
+
+    def cancel(self) -> None:
+        """Be told nothing more; idempotent, and legal from inside the callback."""
+        if not self._ended:
+            self.end()
+            self._on_cancel(self)
+
+    def add(self, event: Event) -> None:
+        """Keep an event until the callback's turn."""
+        if self._ended:
+            return
+        if self._events.qsize() < self._limit:
+            self._events.put(event)
+            return
+        self.error = WatcherTooSlow(f"more than {self._limit} events waited")
+        structlog.get_logger("reactor").error("watch ended", reason=str(self.error))
+        self._ended = True
+        self._events.put(None)
+
+    def end(self) -> None:
+        """Stop calling back; a callback that runs at the moment is waited for, but not long."""
+        self._ended = True
+        self._events.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_JOIN_SECONDS)
+
+    def _run(self) -> None:
+        while (event := self._events.get()) is not None and not self._ended:
+            try:
+                self._callback(event)
+            except Exception as error:
+                structlog.get_logger("reactor").error("watch callback failed", exc_info=error)

@@ -1,0 +1,273 @@
+"""Kept: a value that a client keeps alive until it is released."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from patterns.clone.client_errors import ClientClosed, TooManyKept, WriteError
+from patterns.clone.keeping import Keeping
+from reactor import OneShotTimer, ReactorError
+
+if TYPE_CHECKING:
+    from patterns.clone.blocking import Clone
+    from patterns.clone.client import CloneClient
+
+MAX_KEPT = 1000
+
+
+class Kept:
+    """A value with a time to live that is written again until `release`; made by `client.keep`.
+
+        async with client.keep("/workers/7", "here", ttl=5):
+            ...
+
+    Entering writes it, and raises what that raises; leaving deletes it. If the process dies, it
+    expires. An exclusive one is a lease: entering raises WriteError (`conflict`) while somebody
+    else has the key, and `lost` is for whoever must stop when it is over.
+    """
+
+    def __init__(
+        self, client: CloneClient, keeps: KeepList, key: bytes, body: bytes, rules: Keeping
+    ) -> None:
+        self.key = key
+        self.rules = rules
+        self._client = client
+        self._keeps = keeps
+        self._body = body
+        self._over = asyncio.Event()
+        self._writing: asyncio.Future[int] | None = None
+        self._timer: OneShotTimer | None = None
+
+    async def __aenter__(self) -> Kept:
+        """Write it for the first time."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.release()
+
+    async def start(self) -> None:
+        """Write it, and from then on again and again. Raises what `CloneClient.set` does."""
+        self._keeps.begin(self)
+        try:
+            await self._write()
+            if self.rules.exclusive and not self.held:  # the answer took longer than a life
+                raise WriteError("expired", self.key)
+        except BaseException:
+            self.end("not begun")
+            raise
+
+    async def set(self, value: str | bytes) -> int:
+        """Change the value; raises what `CloneClient.set` does, and WriteError once it is over.
+
+        An exclusive one is lost if that fails.
+        """
+        await self._settle()
+        if self.rules.lost:
+            raise WriteError(self.rules.lost, self.key)
+        self._body = value.encode() if isinstance(value, str) else value
+        return await self._write()
+
+    async def release(self) -> None:
+        """Write it no more, and delete it; it is left to expire if that takes longer than its ttl.
+
+        A lease is deleted only as far as it is still one's own. Idempotent.
+        """
+        if self.rules.lost:
+            return
+        self.end("released")
+        await self._settle()
+        try:
+            await self._keeps.delete(self.key, self.rules)
+        except (WriteError, ClientClosed):
+            pass  # somebody else has it, or it expires by itself
+
+    async def _settle(self) -> None:
+        """Wait for the answer to the write that is under way: the next one builds on it."""
+        while self._writing is not None and not self._writing.done():
+            await asyncio.wait([self._writing])
+
+    @property
+    def held(self) -> bool:
+        """True if the value is there for sure: written, in time, and nobody else's."""
+        return not self.rules.lost and self.rules.held(self._client.reactor.now())
+
+    async def lost(self) -> str:
+        """Wait until it is over, and return why: `conflict`, `expired`, `released`, `closed`...
+
+        Only an exclusive one ends by itself; at the latest at the instant at which a server that
+        was never heard again would give the key to somebody else.
+        """
+        await self._over.wait()
+        return self.rules.lost
+
+    def end(self, reason: str) -> None:
+        """Nobody writes it any more; the client has ended, or it is released."""
+        self.rules.end(reason)
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._over.is_set():
+            self._over.set()
+            self._keeps.forget(self)
+
+    async def _write(self) -> int:
+        self._writing = self._keeps.set(self.key, self._body, self.rules)
+        self._writing.add_done_callback(self._written)
+        self._arm()
+        return await asyncio.shield(self._writing)
+
+    def _written(self, writing: asyncio.Future[int]) -> None:
+        if self._over.is_set():
+            if not writing.cancelled():
+                writing.exception()
+            return
+        error = writing.exception()
+        if error is None:
+            self.rules.receive_acknowledged(writing.result())
+        else:
+            reason = error.reason if isinstance(error, WriteError) else "failed"
+            self.rules.receive_failed(reason, self._client.reactor.now())
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.rules.lost:
+            self.end(self.rules.lost)
+        elif self.rules.deadline != float("inf"):
+            self._timer = self._client.reactor.call_at(self.rules.deadline, self._tick)
+
+    def _tick(self) -> None:
+        if self.rules.tick(self._client.reactor.now()):
+            try:
+                self._writing = self._keeps.set(self.key, self._body, self.rules)
+                self._writing.add_done_callback(self._written)
+            except Exception as error:  # no room, say: it is tried again, and somebody is told
+                self.rules.receive_failed("failed", self._client.reactor.now())
+                self._client.report(error)
+        self._arm()
+
+
+class BlockingKept:
+    """A `Kept` of the blocking face, used as `with clone.keep(...)`."""
+
+    def __init__(self, clone: Clone, make: Callable[[CloneClient], Kept]) -> None:
+        self._clone = clone
+        self._make = make
+        self._kept: Kept | None = None
+
+    def __enter__(self) -> BlockingKept:
+        """Write it for the first time."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.release()
+        except TimeoutError:
+            pass  # no server is there: it expires by itself
+
+    def start(self, timeout: float | None = None) -> None:
+        """Write it, and from then on again and again. Raises what `Clone.set` does."""
+
+        async def start(client: CloneClient) -> None:
+            self._kept = self._make(client)
+            await self._kept.start()
+
+        self._clone.wait_for(start, timeout)
+
+    def set(self, value: str | bytes, timeout: float | None = None) -> int:
+        """Change the value; see `Kept.set`."""
+        kept = self._started()
+        return self._clone.wait_for(lambda _: kept.set(value), timeout)
+
+    def release(self, timeout: float | None = None) -> None:
+        """Write it no more, and delete it; see `Kept.release`."""
+        kept = self._started()
+        if not kept.rules.lost:
+            self._clone.wait_for(lambda _: kept.release(), timeout)
+
+    @property
+    def held(self) -> bool:
+        """True if the value is there for sure: written, in time, and nobody else's."""
+        return self._kept is not None and self._kept.held
+
+    def lost(self, timeout: float) -> str | None:
+        """Wait until it is over and return why, None if it is not by then; see `Kept.lost`."""
+        kept = self._started()
+        try:
+            return self._clone.wait_for(lambda _: kept.lost(), timeout)
+        except TimeoutError:
+            return None
+
+    def _started(self) -> Kept:
+        if self._kept is None:
+            raise ReactorError("it is not kept yet: use `with`, or start()")
+        return self._kept
+
+
+class KeepList:
+    """The values that one client keeps alive, at most MAX_KEPT, and their writes."""
+
+    def __init__(self, client: CloneClient) -> None:
+        self._client = client
+        self._kept: dict[bytes, Kept] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def check_free(self, key: bytes) -> None:
+        """Raise ValueError for a key that is kept: its next renewal would undo any other write."""
+        if key in self._kept:
+            raise ValueError(f"{key!r} is kept alive: use the set() and release() of what keeps it")
+
+    def begin(self, kept: Kept) -> None:
+        """Take one. Raises ValueError for a key that is kept already, and TooManyKept."""
+        self.check_free(kept.key)
+        if len(self._kept) >= MAX_KEPT:
+            raise TooManyKept(f"{MAX_KEPT} values are kept alive")
+        self._kept[kept.key] = kept
+
+    def forget(self, kept: Kept) -> None:
+        """It has ended."""
+        if self._kept.get(kept.key) is kept:
+            del self._kept[kept.key]
+
+    def set(self, key: bytes, body: bytes, rules: Keeping) -> asyncio.Future[int]:
+        """Write it once more."""
+        client = self._client
+        uuid, now = client.make_uuid(), client.reactor.now()
+        if_sequence = rules.send(uuid, client.protocol.store.get(key), now)
+        effects = client.protocol.set(
+            key,
+            body,
+            uuid=uuid,
+            now=now,
+            ttl=rules.ttl,
+            if_sequence=if_sequence,
+            timeout=rules.timeout,
+        )
+        return client.under_way(uuid, key, effects)
+
+    def delete(self, key: bytes, rules: Keeping) -> asyncio.Future[int]:
+        """Delete it, as far as it is still one's own."""
+        if_sequence = rules.if_sequence(self._client.protocol.store.get(key))
+        return self._client.delete(key, if_sequence=if_sequence, timeout=rules.ttl)
+
+    def end_all(self) -> None:
+        """The client has ended."""
+        for kept in list(self._kept.values()):
+            kept.end("closed")
