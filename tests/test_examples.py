@@ -71,6 +71,7 @@ def test_an_example_explains_itself(path: Path):
 
 @each_example
 def test_an_example_runs(path: Path):
+    """M-1, M-2: on every supported Python, as it is in the repository."""
     result = run(path)
     last_line = declared_last_line(path.read_text(encoding="utf-8"))
     assert complaints(result, last_line) == [], result.stdout + result.stderr

@@ -10,19 +10,16 @@ frees its body for them: so heartbeats say what they say in the full form.
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
-from patterns.clone.messages import Frames, MalformedMessage, counter_of, is_snapshot_end
+from patterns.clone.messages import Frames, is_snapshot_end, to_full, to_simple
 
 _T = TypeVar("_T")
 Reader: TypeAlias = Callable[[Sequence[bytes]], _T]
 
 _ZERO = bytes(8)
-_EIGHT = struct.Struct("!q")
-_FOUR = struct.Struct("!i")
 _REFUSED = b"refused="
 _MAX_WRITES = 10_000
 
@@ -88,8 +85,8 @@ class SimpleForm:
     """Three frames: key, sequence, body. No properties, and so no ttl; no uuid.
 
     `sequence_size` is 8 bytes, or the 4 of the Guide's kvsimple in Python, which cannot talk to
-    its C programs. In these 4 travels the counter alone: after a restart, and
-    after 268 million updates, the numbers begin again.
+    its C programs. In these 4 travels the counter alone: after a restart, and after
+    268 million updates, the numbers begin again.
     """
 
     full = False
@@ -101,20 +98,15 @@ class SimpleForm:
 
     def encode(self, frames: Frames) -> Frames:
         """The three frames of what a server sends."""
-        key, number, _, properties, body = frames
-        if number == _ZERO:
-            # The numbers in the properties have an epoch, for which 4 bytes are not enough.
-            body = b"" if self.sequence_size == 4 else properties
-        return (key, _narrowed(number) if self.sequence_size == 4 else number, body)
+        if frames[1] == _ZERO:
+            # The numbers in the properties have an epoch, for which 4 bytes have no room.
+            body = b"" if self.sequence_size == 4 else frames[3]
+            frames = (*frames[:4], body)
+        return to_simple(frames, self.sequence_size)
 
     def decode(self, frames: Sequence[bytes]) -> Frames:
         """The five frames of a client's update, or of an entry. Raises MalformedMessage."""
-        if len(frames) != 3:
-            raise MalformedMessage(f"{len(frames)} frames, not 3")
-        key, number, body = frames
-        if len(number) != self.sequence_size:
-            raise MalformedMessage(f"sequence of {len(number)} bytes, not {self.sequence_size}")
-        return (key, _widened(number) if self.sequence_size == 4 else number, b"", b"", body)
+        return to_full(frames, self.sequence_size)
 
     def updates(self, receive: Reader[_T]) -> Reader[_T]:
         """What hands to `receive` the five frames of what a client sent to the collector."""
@@ -173,14 +165,6 @@ class SimpleClientForm:
             return full
         del self._writes[key]
         return (key, number, write[0], b"", body)
-
-
-def _narrowed(number: bytes) -> bytes:
-    return _FOUR.pack(counter_of(_EIGHT.unpack(number)[0]))
-
-
-def _widened(number: bytes) -> bytes:
-    return _EIGHT.pack(_FOUR.unpack(number)[0])
 
 
 FULL = FullForm()

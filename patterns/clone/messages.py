@@ -1,9 +1,9 @@
 """The words of the Clustered Hashmap Protocol (RFC 12) and their strict decoding.
 
-Every key-value message has five frames: key, sequence (8 bytes, signed, network order), uuid
-(empty or 16 bytes), properties (`name=value` lines) and body. The Guide's programs, models 2 to
-6, read and write the same frames. What this library adds travels in properties only, because
-they are the only place that no Guide program stumbles over.
+A key-value message has five frames: key, sequence (8 bytes, signed, network order), uuid (empty or
+16 bytes), properties (`name=value` lines) and body. The Guide's programs read and write the same
+frames in models 5 and 6; those of models 1 to 4 leave out the uuid and the properties. What this
+library adds travels in properties only: they are the one place that no Guide program stumbles over.
 
 Source: RFC 12 (CHP), sections on the snapshot, publisher and collector interfaces.
 """
@@ -15,9 +15,12 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Number
 from typing import TypeAlias
 
 Frames: TypeAlias = tuple[bytes, ...]
+PropertyValue: TypeAlias = str | bytes | bytearray | memoryview | float | Decimal
 
 ICANHAZ = b"ICANHAZ?"
 KTHXBAI = b"KTHXBAI"
@@ -45,6 +48,7 @@ _EPOCH_ORIGIN = 1_735_689_600
 _EPOCHS_PER_SECOND = 16
 
 _SEQUENCE = struct.Struct("!q")
+_SHORT_SEQUENCE = struct.Struct("!i")  # the Guide's kvsimple in Python
 _pack_sequence = _SEQUENCE.pack
 _unpack_sequence = _SEQUENCE.unpack
 _NO_SEQUENCE = _pack_sequence(0)
@@ -149,12 +153,13 @@ def _parse_lines(lines: list[str]) -> dict[str, str]:
     return properties
 
 
-def encode_properties(properties: Mapping[str, str | bytes | int | float]) -> bytes:
+def encode_properties(properties: Mapping[str, PropertyValue]) -> bytes:
     """The frame for some properties, one `name=value` line each, every line terminated.
 
-    Values may be str, bytes, int or float. Raises ValueError for a name that is not letters,
-    digits, `_`, `.` or `-`, and for a value with `=`, a newline, another control character or
-    anything that is not ASCII: Guide programs would lose or misread it.
+    Values may be text, anything bytes-like, or a number of any kind. Raises TypeError for others,
+    ValueError for a name that is not letters, digits, `_`, `.` or `-`, and for a value with `=`, a
+    newline, another control character or anything that is not ASCII: Guide programs would lose or
+    misread it.
     """
     frame = "".join(f"{_name(name)}={_value(value)}\n" for name, value in properties.items())
     if len(frame) > MAX_PROPERTIES or len(properties) > MAX_PROPERTY_COUNT:
@@ -171,8 +176,13 @@ def _name(name: str) -> str:
     return name
 
 
-def _value(value: str | bytes | int | float) -> str:
-    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+def _value(value: PropertyValue) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        text = bytes(value).decode("latin-1")
+    elif isinstance(value, str | Number):
+        text = str(value)
+    else:
+        raise TypeError(f"{value!r} is neither text nor bytes nor a number")
     if not _VALUE.fullmatch(text):
         raise ValueError(f"{value!r} cannot be the value of a property")
     return text
@@ -243,6 +253,25 @@ class KVMessage:
         sequence = check_message(frames, max_body=max_body)
         return cls(frames[0], sequence, frames[2], frames[3], frames[4])
 
+    def encode_simple(self, *, sequence_size: int = 8) -> Frames:
+        """The three frames of the models 1 to 4: key, sequence, body.
+
+        Raises ValueError for a message with a uuid or properties, which have no place there.
+        """
+        if self.uuid or self.properties:
+            raise ValueError("three frames have no place for a uuid, nor for properties")
+        return to_simple(self.encode(), sequence_size)
+
+    @classmethod
+    def decode_simple(
+        cls, frames: Sequence[bytes], *, sequence_size: int = 8, max_body: int = MAX_BODY
+    ) -> KVMessage:
+        """The message in three frames. Raises MalformedMessage for anything else.
+
+        The Guide's kvsimple in Python has a `sequence_size` of 4 bytes.
+        """
+        return cls.decode(to_full(frames, sequence_size), max_body=max_body)
+
     @property
     def is_deletion(self) -> bool:
         """True if the message deletes its key: its body is empty (RFC 12)."""
@@ -252,6 +281,31 @@ class KVMessage:
     def ttl(self) -> float | None:
         """The time to live in seconds, or None. Raises MalformedMessage."""
         return decode_ttl(self.properties)
+
+
+def to_simple(frames: Frames, sequence_size: int = 8) -> Frames:
+    """The three frames of five, without uuid and properties.
+
+    In a sequence of 4 bytes travels the counter alone: an epoch has no room there.
+    """
+    if sequence_size == 8:
+        return (frames[0], frames[1], frames[4])
+    return (frames[0], _SHORT_SEQUENCE.pack(counter_of(sequence_of(frames))), frames[4])
+
+
+def to_full(frames: Sequence[bytes], sequence_size: int = 8) -> Frames:
+    """The five frames of three, which are checked for their number and that of their sequence.
+
+    Raises MalformedMessage.
+    """
+    if len(frames) != 3:
+        raise MalformedMessage(f"{len(frames)} frames, not 3")
+    key, number, body = frames
+    if len(number) != sequence_size:
+        raise MalformedMessage(f"sequence of {len(number)} bytes, not {sequence_size}")
+    if sequence_size == 4:
+        number = _pack_sequence(_SHORT_SEQUENCE.unpack(number)[0])
+    return (key, number, b"", b"", body)
 
 
 def check_message(frames: Sequence[bytes], *, max_body: int = MAX_BODY) -> int:

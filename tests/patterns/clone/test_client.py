@@ -553,6 +553,7 @@ def test_updates_go_to_servers_that_have_subscribed_and_to_no_others(service):
     [(b"key",), (b"key",) * 9, (b"key", b"\0" * 7, b"", b"", b""), update(b"", b"1")],
 )
 def test_what_a_server_should_not_have_published_is_refused(service, server, client, frames):
+    """M-12: it is counted and logged, and ends nothing."""
     server._publisher.send(*frames)
     service.loop.run_pending()
     assert (client.refused, client.errors) == (1, 0)
@@ -711,7 +712,7 @@ def test_a_client_may_be_registered_again(service, server, client):
 
 
 def test_what_is_published_and_asked_by_a_client_is_plain_rfc_12(service, server):
-    """The words on the wire, as a server of the Guide takes them."""
+    """R12-12: the words on the wire, as a server of the Guide takes them."""
     client = service.live(service.client(subtree="/a/"))
     asked = next(s for s in server.reactor.statistics().streams if s.name == "server.snapshots")
     assert asked.messages_received == 1

@@ -96,6 +96,7 @@ def test_without_a_subtree_the_snapshot_is_of_everything(service):
 
 
 def test_a_snapshot_of_nothing_is_its_end_alone(service):
+    """R12-8: every request is answered, by a server that serves."""
     service.server()
     (end,) = service.snapshot()
     assert decode_snapshot_end(end).entries == 0

@@ -1,6 +1,7 @@
 """The words of RFC 12: what is sent, and that nothing malformed gets through."""
 
 import struct
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -148,6 +149,37 @@ class TestMessage:
         assert not KVMessage(b"k", body=b"0").is_deletion
 
 
+class TestThreeFrames:
+    MESSAGE = KVMessage(b"/a", 1 << 28 | 2, body=b"body")
+
+    @pytest.mark.parametrize("size", [4, 8])
+    @given(
+        st.binary(min_size=1, max_size=MAX_KEY), st.integers(0, 2**28 - 1), st.binary(max_size=9)
+    )
+    def test_decoding_inverts_encoding(self, size, key, sequence, body):
+        message = KVMessage(key, sequence, body=body)
+        frames = message.encode_simple(sequence_size=size)
+        assert KVMessage.decode_simple(frames, sequence_size=size) == message
+
+    def test_kv_5_the_epoch_has_no_room_in_four_bytes(self):
+        assert self.MESSAGE.encode_simple()[1] == bytes([0, 0, 0, 0, 0x10, 0, 0, 2])
+        assert self.MESSAGE.encode_simple(sequence_size=4)[1] == bytes([0, 0, 0, 2])
+
+    @pytest.mark.parametrize("size", [4, 8])
+    @given(frames=st.lists(st.binary(max_size=9), max_size=6))
+    def test_kv_4_any_frames_decode_or_are_malformed(self, size, frames):
+        try:
+            message = KVMessage.decode_simple(frames, sequence_size=size)
+        except MalformedMessage:
+            return
+        assert (message.key, message.body) == (frames[0], frames[2])
+
+    @pytest.mark.parametrize("extra", [{"uuid": UUID}, {"properties": b"ttl=1\n"}])
+    def test_what_has_no_place_is_not_left_out_in_silence(self, extra):
+        with pytest.raises(ValueError, match="no place"):
+            KVMessage(b"/a", body=b"1", **extra).encode_simple()
+
+
 class TestUpdate:
     @pytest.mark.parametrize("key", [HUGZ, KTHXBAI, ICANHAZ, b""])
     def test_kv_11_a_reserved_key_is_refused(self, key):
@@ -174,6 +206,13 @@ class TestProperties:
     def test_kv_1_values_may_be_text_bytes_and_numbers(self):
         frame = encode_properties({"s": "x", "b": b"y", "i": 5, "f": 0.5})
         assert frame == b"s=x\nb=y\ni=5\nf=0.5\n"
+        kinds = {"a": bytearray(b"x"), "m": memoryview(b"-y-")[1:2], "d": Decimal("0.50")}
+        assert encode_properties(kinds) == b"a=x\nm=y\nd=0.50\n"
+
+    @pytest.mark.parametrize("value", [None, [], object()])
+    def test_kv_1_anything_else_is_an_error_where_it_is_set(self, value):
+        with pytest.raises(TypeError, match="neither text nor bytes nor a number"):
+            encode_properties({"n": value})
 
     def test_kv_2_a_value_with_an_equals_sign_is_read_whole(self):
         assert parse_properties(b"sig=a=b==\nn=1\n") == {"sig": "a=b==", "n": "1"}

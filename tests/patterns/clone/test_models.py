@@ -334,6 +334,7 @@ def test_m_18_r12_7_the_type_of_the_collector_is_a_choice(service, model, socket
 
 @with_collector
 def test_the_guides_default_is_a_pull(model):
+    """R12-7: before model six."""
     assert model.DIALECT.collector == zmq.PULL
     assert model6.DIALECT.collector == zmq.SUB
 

@@ -120,6 +120,7 @@ def test_the_backup_copies_what_was_there_and_what_comes(service):
 
 
 def test_the_passive_server_is_silent_to_clients(service):
+    """R12-8: a passive server does not answer, and its clients ask the other one."""
     primary, backup = service.pair()
     subscriber = service.subscriber(port=5567)
     dealer = service.dealer(BACKUP)

@@ -55,6 +55,7 @@ def complete(dealer, count=MANY) -> bool:
 
 
 def test_a_large_snapshot_reaches_a_slow_reader_whole(service):
+    """M-7: nothing is sent past the high-water mark."""
     fill(service.server())
     dealer = slow_dealer(service)
     service.loop.advance(1.0)
@@ -66,6 +67,7 @@ def test_a_large_snapshot_reaches_a_slow_reader_whole(service):
 
 
 def test_the_loop_goes_on_while_a_snapshot_waits(service):
+    """M-6: heartbeats and other clients are not late for it."""
     server = fill(service.server())
     slow = slow_dealer(service)
     subscriber, writer = service.subscriber(), service.writer()
@@ -226,6 +228,7 @@ def snapshot(identity, count, body=b"1"):
 def test_a_turn_of_the_loop_is_bounded_in_entries_and_in_bytes(
     fake_reactor, router, sender, monkeypatch
 ):
+    """M-6: whatever the size of the snapshot."""
     turns = []
     take_turn = sender._turn
 

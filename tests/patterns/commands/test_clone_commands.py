@@ -268,6 +268,7 @@ def test_a_watch_prints_what_is_there_live_and_what_comes(start_process, client,
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_watch_well(start_process, server, number, key):
+    """M-13: one signal is enough, with status 0."""
     process = start_process("watch", key, "--server", server)
     assert process.stdout.readline() == "live\n"
     process.send_signal(number)
@@ -276,6 +277,7 @@ def test_a_signal_ends_a_watch_well(start_process, server, number, key):
 
 
 def test_a_signal_ends_a_watch_that_has_found_no_server(start_process):
+    """M-13: one signal is enough, while it waits for a snapshot as well."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         process = start_process("watch", "--server", endpoint, "--timeout", "60")
