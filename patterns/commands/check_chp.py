@@ -11,7 +11,8 @@ import click
 from patterns.clone.conformance.clauses import Finding, Outcome
 from patterns.clone.conformance.handlers import ConformanceCheck
 from patterns.clone.conformance.protocol import Report
-from patterns.commands.clone_session import NoAnswer, Seconds, printable
+from patterns.commands.clone_session import NoAnswer, printable
+from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
 from reactor import EndpointError, ReactorError, run
 

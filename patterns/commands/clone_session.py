@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 failed (no such key, refused), 2 wrong usage, 3 no answer 
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ import click
 
 from patterns.clone.client import CloneClient, WriteError
 from patterns.clone.messages import MAX_KEY, RESERVED_KEYS
+from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
 from reactor import EndpointError
 
@@ -32,24 +32,6 @@ class NoAnswer(click.ClickException):
     """No server answered in time; exit code 3."""
 
     exit_code = 3
-
-
-class Seconds(click.FloatRange):
-    """An option's type: a finite number of seconds above 0."""
-
-    name = "seconds"
-
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return the number; raises click.BadParameter, for nan and inf too."""
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value} is not a number of seconds.", param, ctx)
-        return seconds
 
 
 def session_options(command: F) -> F:

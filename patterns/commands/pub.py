@@ -11,7 +11,8 @@ from typing import Any, BinaryIO, TypeVar
 import click
 import zmq
 
-from patterns.commands.clone_session import NoAnswer, Seconds
+from patterns.commands.clone_session import NoAnswer
+from patterns.commands.finite import Finite, Seconds
 from patterns.commands.lines import read_lines
 from patterns.commands.logs import log_to_stderr
 from reactor import Policy, Reactor, ReactorError, Stream, StreamHandler
@@ -70,7 +71,7 @@ def tell_bound(stream: Stream, endpoints: Sequence[str]) -> None:
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     metavar="N",
     help="At most N messages a second.",
 )

@@ -10,11 +10,11 @@ import click
 from patterns.clone.client import CloneClient
 from patterns.commands.clone_session import (
     EXIT_CODES,
-    Seconds,
     key_name,
     run_session,
     session_options,
 )
+from patterns.commands.finite import Seconds
 
 
 @click.command(epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from patterns.commands.finite import Finite
 from patterns.commands.tap_options import (
     FilterOptions,
     filter_options,
@@ -28,7 +29,7 @@ from patterns.espresso.record_file import MAX_FILE_BYTES
 )
 @filter_options
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N records.")
-@click.option("--seconds", type=click.FloatRange(min=0), metavar="S", help="End after S seconds.")
+@click.option("--seconds", type=Finite(min=0), metavar="S", help="End after S seconds.")
 @click.option(
     "--max-bytes",
     type=click.IntRange(min=1),
@@ -71,6 +72,8 @@ def record(
             count=count or 0,
         )
     run_reader(recorder, seconds, on_ready=lambda reactor: click.echo("ready"))
+    if recorder.failure is not None:
+        raise click.ClickException(f"{file}: {recorder.failure.strerror}")
     click.echo(f"{recorder.recorded} records, {recording.bytes_written} bytes", err=True)
     if recording.full:
         raise click.ClickException(f"{file} is full")

@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 import click
 
+from patterns.commands.finite import Finite
+from patterns.commands.logs import log_to_stderr
 from patterns.espresso import RecordingError, Replay
 from reactor import Reactor, ReactorError, run
 
@@ -25,13 +27,15 @@ _LINGER_SECONDS = 10.0
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=1.0,
     metavar="X",
     help="So many times the recorded pace; 0: as fast as possible.",
 )
-@click.option("--from", "begin", type=float, default=0.0, metavar="S", help="Begin S seconds in.")
-@click.option("--until", "end", type=float, metavar="S", help="End S seconds in.")
+@click.option(
+    "--from", "begin", type=Finite(), default=0.0, metavar="S", help="Begin S seconds in."
+)
+@click.option("--until", "end", type=Finite(), metavar="S", help="End S seconds in.")
 @click.option(
     "--topic", "topics", multiple=True, metavar="PREFIX", help="Only topics that begin so."
 )
@@ -56,6 +60,7 @@ def replay(
     Nothing is dropped: a subscriber that does not keep up slows the replay for all. Prints "ready"
     and the endpoint, and ends when everything is sent.
     """
+    log_to_stderr("warning")
     try:
         player = Replay(
             file,

@@ -11,6 +11,7 @@ from patterns.black_box import BlackBox, Delivery, Feed, PumpingBox, QueuePolicy
 from patterns.black_box.direct import PUMP_HIGH_WATER_MARK
 from patterns.black_box.handlers import HIGH_WATER_MARK, PATIENCE_SECONDS, WorkerKind
 from patterns.black_box.protocol import LATE_SECONDS, QUEUE_LIMIT, WINDOW
+from patterns.commands.finite import Seconds
 from patterns.commands.serving import serve
 
 
@@ -74,14 +75,14 @@ from patterns.commands.serving import serve
 )
 @click.option(
     "--late",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=LATE_SECONDS,
     metavar="SECONDS",
     help="The box is late when a message is so old and not handled; that is logged.",
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=PATIENCE_SECONDS,
     metavar="SECONDS",
     help="A worker that says nothing for so long is replaced. Longer than any message takes.",

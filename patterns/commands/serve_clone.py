@@ -14,7 +14,7 @@ from patterns.clone.handlers import CloneServer
 from patterns.clone.model_server import ModelServer
 from patterns.clone.ports import LAST_PORT
 from patterns.commands.clone_feed import CloneFeed
-from patterns.commands.clone_session import Seconds
+from patterns.commands.finite import Seconds
 from patterns.commands.operating import control_endpoint
 from patterns.commands.serving import serve
 from reactor import EndpointError, Handler

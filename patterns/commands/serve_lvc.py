@@ -6,7 +6,7 @@ import os
 
 import click
 
-from patterns.commands.clone_session import Seconds
+from patterns.commands.finite import Seconds
 from patterns.commands.serving import serve
 from patterns.last_value_cache import LastValueCache, LimitPolicy
 from patterns.last_value_cache.conflation import MAX_SUBSCRIBERS

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 import zmq
 
-from patterns.commands.clone_session import Seconds
+from patterns.commands.finite import Finite, Seconds
 from patterns.commands.pub import FEED
 from patterns.commands.serving import serve
 from patterns.suicidal_snail import SnailPublisher
@@ -53,7 +53,7 @@ _TICK_SECONDS = 0.005
 @click.option("--topic", default="tick", help="Of messages that are made up; their body counts.")
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    type=Finite(min=0, min_open=True, max=1e6),
     default=1000.0,
     metavar="N",
     help="So many messages a second are made up.",

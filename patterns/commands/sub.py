@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 import click
 import zmq
 
-from patterns.commands.clone_session import NoAnswer, Seconds, printable
+from patterns.commands.clone_session import NoAnswer, printable
+from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.output import output_failed
 from patterns.commands.pub import FEED, endpoint_options, endpoints_of, tell_bound
 from patterns.last_value_cache import ConflatingSubscriber
 from patterns.last_value_cache.subscriber import CONFLATED
@@ -266,11 +268,11 @@ class _Printer:
         self._ended = True
 
     def finish(self) -> None:
-        """Raise what the command ends with, if it does not end well; OSError for a broken pipe."""
+        """Raise what the command ends with, if it does not end well."""
         if self._error is None:
             self._flush()
         if self._error is not None:
-            raise self._error
+            raise output_failed(self._error)
         if self._timed_out and (self._left or not self._printed):
             wanted = f"{self._left} more messages" if self._printed else "nothing"
             came = "did not come" if self._printed else "came"

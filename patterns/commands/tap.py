@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import click
 
+from patterns.commands.finite import Finite
+from patterns.commands.output import output_failed
 from patterns.commands.tap_options import FilterOptions, filter_options, monitor_option, run_reader
 from patterns.espresso import Kind, TappedRecord, TapReader
 from patterns.espresso.messages import printable
@@ -26,7 +28,7 @@ _MARKS = {Kind.MESSAGE: ">", Kind.SUBSCRIBE: "+", Kind.UNSUBSCRIBE: "-", Kind.UP
     help="A line for people, or one JSON object a line.",
 )
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N records.")
-@click.option("--seconds", type=click.FloatRange(min=0), metavar="S", help="End after S seconds.")
+@click.option("--seconds", type=Finite(min=0), metavar="S", help="End after S seconds.")
 def tap(
     monitor: str, filter: FilterOptions, style: str, count: int | None, seconds: float | None
 ) -> None:
@@ -44,6 +46,8 @@ def tap(
     printer = _Printer(as_json if style == "json" else as_text, count)
     printer.reader = reader = TapReader(monitor, printer, filter.filter())
     run_reader(reader, seconds)
+    if printer.error is not None:
+        raise output_failed(printer.error)
     if reader.missed:
         click.echo(f"missed {reader.missed} records", err=True)
 
@@ -81,9 +85,10 @@ def _text(frame: bytes) -> str | dict[str, str]:
 
 
 class _Printer:
-    """Prints `count` records (None: all), and then stops the reader."""
+    """Prints `count` records (None: all), or as many as it can, and then stops the reader."""
 
     reader: TapReader
+    error: OSError | None = None
 
     def __init__(self, line: Callable[[TappedRecord], str], count: int | None) -> None:
         self.line = line
@@ -92,8 +97,11 @@ class _Printer:
     def __call__(self, tapped: TappedRecord) -> None:
         if self.left == 0:
             return
-        click.echo(self.line(tapped))
-        if self.left is not None:
-            self.left -= 1
-            if not self.left:
-                self.reader.reactor.stop()
+        try:
+            click.echo(self.line(tapped))
+        except OSError as error:
+            self.error, self.left = error, 0
+        else:
+            self.left = None if self.left is None else self.left - 1
+        if self.left == 0:
+            self.reader.reactor.stop()

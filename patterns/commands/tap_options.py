@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from patterns.commands.finite import Finite
+from patterns.commands.logs import log_to_stderr
 from patterns.espresso import Direction, Filter
 from patterns.espresso.handlers import MONITOR
 from reactor import HandlerSet, Reactor, ReactorError, run
@@ -67,7 +69,7 @@ def filter_options(command: F) -> F:
     for option in (
         click.option(
             "--rate",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Finite(min=0, min_open=True),
             metavar="N",
             help="At most N records a second.",
         ),
@@ -94,6 +96,7 @@ def run_reader(
     on_ready: Callable[[Reactor], None] = lambda reactor: None,
 ) -> None:
     """Run until Ctrl-C, or for `seconds`; raises click.ClickException if it cannot start."""
+    log_to_stderr("warning")
 
     def ready(reactor: Reactor) -> None:
         if seconds is not None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from patterns.commands.finite import Seconds
+from patterns.commands.output import output_failed
 from patterns.commands.tap_options import NoAnswer, monitor_option, run_reader
 from patterns.espresso import StatusReader
 from reactor import Reactor
@@ -21,7 +23,7 @@ _WIDE = 40
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N refreshes.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=5.0,
     metavar="SECONDS",
     help="How long to wait for the first figures.",
@@ -35,14 +37,18 @@ def top(monitor: str, count: int | None, timeout: float) -> None:
     """
     screen = _screen(sys.stdout.isatty())
     shown = 0
+    failure: OSError | None = None
 
     def show(status: Status) -> None:
-        nonlocal shown
-        if shown == count:
+        nonlocal shown, failure
+        if shown == count or failure is not None:
             return
-        screen.show(status)
+        try:
+            screen.show(status)
+        except OSError as error:
+            failure = error
         shown += 1
-        if shown == count:
+        if shown == count or failure is not None:
             reader.reactor.stop()
 
     reader = StatusReader(monitor, show)
@@ -56,6 +62,8 @@ def top(monitor: str, count: int | None, timeout: float) -> None:
 
     with screen:
         run_reader(reader, on_ready=ready)
+    if failure is not None:
+        raise output_failed(failure)
     if not shown:
         raise NoAnswer(f"no Espresso has answered at {monitor} within {timeout:g} s")
 

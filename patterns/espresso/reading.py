@@ -18,6 +18,7 @@ from patterns.espresso.messages import (
 from patterns.espresso.protocol import Filter, Gate, Kind
 from patterns.espresso.record_file import FLUSH_SECONDS, RecordFile
 from reactor import Handler, HandlerSet, PeriodicTimer, Stream, StreamHandler
+from reactor.handlers import Hook
 
 HIGH_WATER_MARK = 10_000
 _MESSAGE = Kind.MESSAGE
@@ -116,8 +117,12 @@ class Recorder(HandlerSet):
     """Records what publishers send, as a subscriber of theirs, into a file.
 
     `endpoint` connects to publishers unless it is marked `@`. Ends by itself, by stopping the
-    reactor, after `count` records (0: never) or when the file has `file.max_bytes`.
+    reactor, after `count` records (0: never), when the file has `file.max_bytes`, or when it cannot
+    be written any more.
     """
+
+    failure: OSError | None = None
+    """Why the file could not be written any more."""
 
     def __init__(
         self,
@@ -161,7 +166,17 @@ class Recorder(HandlerSet):
         """Close the file."""
         if self._timer is not None:
             self._timer.cancel()
-        self.file.close()
+        try:
+            self.file.close()
+        except OSError as error:
+            self.give_up(error)
+
+    def give_up(self, error: OSError) -> None:
+        """The file cannot be written: stop the reactor, and keep the first error."""
+        if self.failure is None:
+            self.failure = error
+            self.log.error("the recording has failed", file=str(self.file.path), reason=str(error))
+            self.reactor.stop()
 
     def record(self, when: float, kind: Kind, frames: Sequence[bytes]) -> None:
         """Write one record; stops the reactor when that was the last."""
@@ -172,7 +187,10 @@ class Recorder(HandlerSet):
                 self.reactor.stop()
 
     def _flush(self) -> None:
-        self.file.flush()
+        try:
+            self.file.flush()
+        except OSError as error:
+            self.give_up(error)
         if self.file.full:
             self.reactor.stop()
 
@@ -185,12 +203,20 @@ class Recorder(HandlerSet):
 class _Messages(StreamHandler):
     def __init__(self, stream: Stream, recorder: Recorder) -> None:
         super().__init__(stream)
+        self.recorder = recorder
         # The shorter way where nothing is counted: half the rate of a bare receive is the aim.
         self.record = recorder.record if recorder.count else recorder.file.append
         self.now = recorder.reactor.loop.time
 
     def on_message(self, frames: list[bytes]) -> None:
         self.record(self.now(), _MESSAGE, frames)
+
+    def on_error(self, error: Exception) -> Hook:
+        """A hook raised: that of a file that is full ends the recording."""
+        if isinstance(error, OSError):
+            self.recorder.give_up(error)
+            return None
+        return super().on_error(error)
 
 
 class TapRecorder(Recorder):
@@ -218,4 +244,7 @@ class TapRecorder(Recorder):
         return [self.reader]
 
     def _take(self, tapped: TappedRecord) -> None:
-        self.record(tapped.wall, tapped.kind, tapped.frames)
+        try:
+            self.record(tapped.wall, tapped.kind, tapped.frames)
+        except OSError as error:
+            self.give_up(error)

@@ -14,7 +14,7 @@ from patterns.commands.bench.report import Report, Settings
 from patterns.commands.bench.roles import BOXES, PREFIXES
 from patterns.commands.bench.rounds import measure
 from patterns.commands.children import ChildFailed, until_told
-from patterns.commands.clone_session import Seconds
+from patterns.commands.finite import Finite, Seconds
 from patterns.commands.logs import log_to_stderr
 
 
@@ -37,7 +37,7 @@ from patterns.commands.logs import log_to_stderr
 )
 @click.option(
     "--work-us",
-    type=click.FloatRange(0, 1_000_000),
+    type=Finite(0, 1_000_000),
     default=20.0,
     metavar="US",
     help="Microseconds of Python that each message costs; 0: none.",

@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 
 from patterns.commands.children import ChildFailed, until_told
-from patterns.commands.clone_session import Seconds
 from patterns.commands.demo.progress import display
 from patterns.commands.demo.rates import RatesMissing, Update, load_updates
 from patterns.commands.demo.replay import FEWEST_UPDATES
 from patterns.commands.demo.report import Report
 from patterns.commands.demo.run import play
+from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
 
 

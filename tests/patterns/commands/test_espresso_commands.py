@@ -1,6 +1,7 @@
 """`reactor serve espresso`, `tap`, `top`, `record` and `replay`, with plain peers."""
 
 import json
+import os
 import re
 import signal
 
@@ -97,6 +98,35 @@ def test_tap_prints_json(feed, start_process):
     assert (record["kind"], record["direction"], record["bytes"]) == ("message", "down", 5)
 
 
+@pytest.mark.parametrize("command", [("tap",), ("tap", "--format", "json"), ("top",)])
+def test_nobody_who_reads_what_is_printed_ends_it_quietly(feed, start_process, command):
+    feed = feed()
+    read, write = os.pipe()
+    os.close(read)
+    reader = start_process(*command, "--monitor", feed.monitor, stdout=write)
+    os.close(write)
+    feed.publish_until_over(reader)
+    assert (reader.returncode, reader.stderr.read()) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no disk is always full here")
+@pytest.mark.parametrize("command", ["tap", "top", "record", "record --publisher"])
+def test_a_full_disk_ends_it_with_a_clear_line(feed, start_process, command):
+    feed = feed()
+    if command == "record --publisher":
+        arguments = ("record", "/dev/full", "--force", "--publisher", feed.back)
+    elif command == "record":
+        arguments = ("record", "/dev/full", "--force", "--monitor", feed.monitor)
+    else:
+        arguments = (command, "--monitor", feed.monitor)
+    with open("/dev/full" if command in ("tap", "top") else os.devnull, "wb") as output:
+        reader = start_process(*arguments, stdout=output)
+    feed.publish_until_over(reader)
+    errors = reader.stderr.read()
+    assert (reader.returncode, "Traceback" in errors) == (1, False)
+    assert errors.splitlines()[-1].endswith("No space left on device")
+
+
 def test_top_is_plain_when_piped(feed, start_process):
     feed = feed()
     top = start_process("top", "--monitor", feed.monitor, "--count", "1")
@@ -174,6 +204,9 @@ def test_replay_of_something_else_is_one_clear_line(reactor_command, tmp_path):
     [
         ("tap", "--one-in", "0"),
         ("tap", "--rate", "0"),
+        ("tap", "--rate", "nan"),
+        ("tap", "--seconds", "inf"),
+        ("top", "--timeout", "nan"),
         ("tap", "--direction", "sideways"),
         ("replay", "/nowhere"),
         ("serve", "espresso", "--pump", "hand"),

@@ -192,6 +192,8 @@ def test_a_subscriber_that_takes_nothing_is_not_waited_for_forever(reactor_comma
         ("t", "x", "--connect", "nonsense"),
         ("t", "x", "--count", "0"),
         ("t", "x", "--rate", "0"),
+        ("t", "x", "--rate", "nan"),
+        ("t", "x", "--rate", "inf"),
         ("t", "x", "--timeout", "nan"),
     ],
 )
@@ -340,6 +342,20 @@ def test_nobody_who_reads_what_sub_prints_ends_it_quietly(start_process, context
         feed.send_multipart([b"t", b"1"])
         _, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no disk is always full here")
+def test_a_full_disk_ends_sub_with_a_clear_line(start_process, context):
+    with open("/dev/full", "wb") as full:
+        process = start_process("sub", "--bind", KERNEL, stdout=full)
+    with context.socket(zmq.XPUB) as feed:
+        feed.linger = 0
+        feed.connect(bound_line(process))
+        feed.recv()
+        feed.send_multipart([b"t", b"1"])
+        _, errors = process.communicate(timeout=SECONDS)
+    complaint = "Error: cannot write to standard output: No space left on device\n"
+    assert (process.returncode, errors) == (1, complaint)
 
 
 # With a guard
