@@ -71,7 +71,7 @@ def snail_pub(
     """Publish with stamps, for subscribers that notice when they are too slow.
 
     Plain subscribers get a stamp as the last frame of every message, and may ignore it. Prints
-    "ready" and the endpoints it has bound. Try it in two terminals:
+    "ready" and the endpoints it has bound: in front, behind, for squawks. Try it in two terminals:
 
     \b
         reactor serve snail-pub
@@ -91,7 +91,7 @@ def snail_pub(
     server.frontend = frontend
     server.topic = os.fsencode(topic)
     server.rate = rate
-    serve(server, lambda: server.endpoints)
+    serve(server, lambda: (*server.bound_in_front, *server.endpoints))
 
 
 class _SnailServer(SnailPublisher):
@@ -101,6 +101,7 @@ class _SnailServer(SnailPublisher):
     frontend: str | None = None
     topic = b"tick"
     rate = 1000.0
+    bound_in_front: tuple[str, ...] = ()
 
     def build(self) -> Iterable[Handler]:
         """Open the backend, then what messages come from."""
@@ -109,6 +110,10 @@ class _SnailServer(SnailPublisher):
             return [*handlers, _Source(self)]
         stream = self.open_stream(
             zmq.SUB, self.frontend, name="frontend", unmarked="connect", subscribe=(b"",)
+        )
+        sides = parse_endpoints([self.frontend], "connect")
+        self.bound_in_front = tuple(
+            real for real, (side, _) in zip(stream.endpoints, sides, strict=True) if side == "bind"
         )
         return [*handlers, _Forwarder(stream, self)]
 
