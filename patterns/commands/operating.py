@@ -15,7 +15,8 @@ import zmq
 
 from patterns.binary_star.control import STATUS, decode_answer
 from patterns.clone.messages import epoch_of
-from patterns.commands.clone_session import EXIT_CODES, NoAnswer, Seconds
+from patterns.commands.clone_session import EXIT_CODES, NoAnswer
+from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
 from reactor import EndpointError, Reactor
 

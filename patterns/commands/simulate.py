@@ -17,7 +17,7 @@ from patterns.clone.simulation.campaign import ALL, Failure, Tally, run_seeds, s
 from patterns.clone.simulation.run import run
 from patterns.clone.simulation.schedule import SCENARIOS
 from patterns.clone.simulation.shrink import pytest_file, shrink
-from patterns.commands.clone_session import Seconds
+from patterns.commands.finite import Seconds
 
 _BATCH = 20
 _SHRUNK = 3  # failures of different invariants: more say the same
