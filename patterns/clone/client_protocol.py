@@ -45,6 +45,7 @@ from patterns.clone.messages import (
     decode_refusal,
     decode_snapshot_end,
     encode_sequence,
+    epoch_notice,
     epoch_of,
     is_snapshot_end,
     parse_properties,
@@ -60,6 +61,8 @@ from patterns.clone.writer import ConditionsUnsupported, Writer
 # How long a server may be silent, in its own heartbeats and in seconds.
 _SILENT_INTERVALS = 2.1
 _LEAST_TTL, _GREATEST_TTL = 0.1, 60.0
+
+_OLDER_EPOCH = "older epoch"
 
 
 class ClientState(enum.Enum):
@@ -173,6 +176,7 @@ class ClientProtocol:
         self._resume_at = float("inf")
         self._live_since: float | None = None
         self._failures = 0
+        self._refusals = 0  # of servers in an older epoch, since the last that was followed
         self._updates = self._discarded = self._loss_count = 0
         self._snapshots = self._snapshots_failed = 0
 
@@ -330,7 +334,7 @@ class ClientProtocol:
         if frames[0] != HUGZ:
             return []
         if beat.sequence is not None and epoch_of(beat.sequence) < self.epoch:
-            return self._fail("older epoch", now)
+            return self._fail(_OLDER_EPOCH, now)
         return self._request_snapshots(now, packed=PACKS in beat.features)
 
     def _receive_update(self, update: Published, now: float) -> list[Effect]:
@@ -417,7 +421,7 @@ class ClientProtocol:
     ) -> list[Effect]:
         end = decode_snapshot_end(frames)
         if epoch_of(end.sequence) < self.epoch:
-            problem = "older epoch"
+            problem = _OLDER_EPOCH
         elif end.sequence < self._losses.joined_at:
             problem = "older snapshot"
         else:
@@ -442,6 +446,7 @@ class ClientProtocol:
         self.epoch = max(self.epoch, epoch_of(collection.newest))
         self.state = ClientState.LIVE
         self._live_since = now
+        self._refusals = 0
         self._hasty_attempts = 0
         self._snapshots += 1
         effects = _differences(old, self.store)
@@ -574,11 +579,23 @@ class ClientProtocol:
         """
         effects = self._leave(reason)
         self._beats = self.join_after is None
+        if reason == _OLDER_EPOCH:
+            effects += self._refuse_server()
         lost = self._round.pop(0)
         if self._live_since is not None:
             self._round.sort()
         self._round.append(lost)
         return effects + self._pause(now)
+
+    def _refuse_server(self) -> list[Effect]:
+        """A server is in an older epoch than one seen before. The first time, look for that one.
+
+        Whoever led in it may be gone for good, and this server never have heard of it: tell it.
+        """
+        self._refusals += 1
+        if self._refusals <= 1:
+            return []
+        return [Vote(self.server, epoch_notice(self.epoch))]
 
     def _leave(self, reason: str) -> list[Effect]:
         effects: list[Effect] = []

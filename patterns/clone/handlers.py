@@ -22,6 +22,7 @@ from patterns.clone.messages import (
     Frames,
     MalformedMessage,
     check_update,
+    decode_epoch_notice,
     decode_snapshot_request,
     epoch_at,
     is_snapshot_end,
@@ -55,6 +56,8 @@ from reactor import (
 
 _PORT_ATTEMPTS = 50
 _ALONE = "this server stands alone"
+# A client may say that it has seen an epoch so far ahead of our clock (18 hours), or it lies.
+_EPOCHS_AHEAD = 1 << 20
 # Messages that libzmq keeps for each subscriber before it drops, which the subscriber notices.
 _PUBLISHER_HWM = 100_000
 
@@ -112,6 +115,7 @@ class CloneServer(HandlerSet):
         self.control = control
         self.endpoint = ""
         self._make_uuid = make_uuid
+        self._wall_clock = wall_clock
         self.protocol = ServerProtocol(
             make_uuid=make_uuid, epoch=epoch_at(wall_clock()), heartbeat=heartbeat
         )
@@ -271,6 +275,12 @@ class CloneServer(HandlerSet):
                 )
             )
 
+    def receive_epoch(self, epoch: int) -> None:
+        """A client has seen this epoch. Raises MalformedMessage for one that cannot be yet."""
+        if epoch > epoch_at(self._wall_clock()) + _EPOCHS_AHEAD:
+            raise MalformedMessage(f"epoch {epoch} is in the future")
+        self.carry_out(self.protocol.receive_epoch(epoch, self.reactor.now()))
+
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
         """Somebody listens at the publisher from now on, or not any more."""
         self.carry_out(self.protocol.receive_subscription(topic, subscribed, self.reactor.now()))
@@ -395,6 +405,8 @@ class _SnapshotResponder(StreamHandler):
     def on_message(self, frames: list[bytes]) -> None:
         identity, *request = frames
         subtree = decode_snapshot_request(request)
+        if epoch := decode_epoch_notice(subtree):
+            self._server.receive_epoch(epoch)
         self._server.receive_snapshot_request(identity, subtree, wants_packs(request))
 
 

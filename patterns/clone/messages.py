@@ -398,6 +398,21 @@ def decode_snapshot_request(frames: Sequence[bytes]) -> bytes:
     return subtree
 
 
+def epoch_notice(epoch: int) -> Frames:
+    """The frames by which a client says that it has seen an epoch.
+
+    To a server that does not know them they ask for a subtree that is empty by definition.
+    """
+    return snapshot_request(b"%s %d" % (HUGZ, epoch))
+
+
+def decode_epoch_notice(subtree: bytes) -> int:
+    """The epoch in the subtree of a snapshot request, 0 if that is none of these notices."""
+    word, _, number = subtree.partition(b" ")
+    noticed = word == HUGZ and len(number) <= 11 and number.isdigit()
+    return min(int(number), MAX_EPOCH) if noticed else 0
+
+
 def wants_packs(frames: Sequence[bytes]) -> bool:
     """True if a well-formed snapshot request asks for many entries to a message."""
     return len(frames) == 3

@@ -363,6 +363,18 @@ class ServerProtocol:
         self._next_beat = now
         return self._apply_pending(now) + self._beat_if_due(now)
 
+    def receive_epoch(self, epoch: int, now: float) -> list[Effect]:
+        """A client has seen this epoch: it follows nobody in an older one.
+
+        Who led in it may have died, and we have never heard of it. So an active server goes on in a
+        higher one, with the same data, and a later activity begins above it.
+        """
+        self._epoch_floor = max(self._epoch_floor, epoch)
+        if not self.serving or epoch <= epoch_of(self.sequence):
+            return []
+        self.store.sequence = make_sequence(epoch + 1, 0)
+        return self._beat(now)
+
     def _apply_pending(self, now: float) -> list[Effect]:
         self._pending.expire(now)
         effects: list[Effect] = []

@@ -14,12 +14,12 @@ from pathlib import Path
 import click
 
 from patterns.clone.simulation.campaign import ALL, Failure, Tally, run_seeds, schedule_of
-from patterns.clone.simulation.run import run
+from patterns.clone.simulation.runs import run
 from patterns.clone.simulation.schedule import SCENARIOS
-from patterns.clone.simulation.shrink import pytest_file, shrink
+from patterns.clone.simulation.shrinking import pytest_file, shrink
 from patterns.commands.finite import Seconds
 
-_BATCH = 20
+_BATCH = 10
 _SHRUNK = 3  # failures of different invariants: more say the same
 _PROGRESS_SECONDS = 5.0
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from patterns.clone.simulation.history import Violation
-    from patterns.clone.simulation.run import Result, run
+    from patterns.clone.simulation.runs import Result, run
     from patterns.clone.simulation.schedule import SCENARIOS, Member, Schedule, Step, generate
-    from patterns.clone.simulation.shrink import shrink
+    from patterns.clone.simulation.shrinking import shrink
 
 __all__ = [
     "SCENARIOS",
@@ -34,13 +34,13 @@ __all__ = [
 _HOMES = {
     "SCENARIOS": "schedule",
     "Member": "schedule",
-    "Result": "run",
+    "Result": "runs",
     "Schedule": "schedule",
     "Step": "schedule",
     "Violation": "history",
     "generate": "schedule",
-    "run": "run",
-    "shrink": "shrink",
+    "run": "runs",
+    "shrink": "shrinking",
 }
 
 
@@ -48,6 +48,4 @@ def __getattr__(name: str) -> object:
     """Import a public name at its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found  # or `run` would be the module from now on
-    return found
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from patterns.clone.simulation.run import Result, run
+from patterns.clone.simulation.runs import Result, run
 from patterns.clone.simulation.schedule import END, SCENARIOS, Schedule, generate
 
 ALL = "all"

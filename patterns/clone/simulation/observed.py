@@ -72,10 +72,13 @@ class ServerRecorder:
         """The time of the simulation."""
         return self._node.simulation.loop.time()
 
-    def begin(self, protocol: ServerProtocol) -> None:
-        """The server is about to become active; it has to stand on a state that was published."""
+    def begin(self, protocol: ServerProtocol, fork: int) -> None:
+        """The server is about to be active with what it held at the number `fork`.
+
+        That must have been published, or be nothing.
+        """
         self._end()
-        history, fork = self._history, protocol.sequence
+        history = self._history
         activity = history.begin(self._node.name, self.now, fork, protocol.store.snapshot())
         self.activity = activity
         self._held.append(activity)
@@ -172,7 +175,7 @@ class ObservedServer(Squeezed, CloneServer):
 
     def become_active(self, epoch: int, forced: bool) -> None:
         """Record an activity begin."""
-        self.recorder.begin(self.protocol)
+        self.recorder.begin(self.protocol, self.protocol.sequence)
         super().become_active(epoch, forced)
         self.recorder.number(self.protocol.sequence)
 
@@ -180,6 +183,14 @@ class ObservedServer(Squeezed, CloneServer):
         """Record the activity end."""
         super().become_passive(diverged_since)
         self.recorder.yields()
+
+    def receive_epoch(self, epoch: int) -> None:
+        """Record that an activity goes on in another epoch."""
+        before = self.protocol.sequence
+        super().receive_epoch(epoch)
+        if self.protocol.sequence != before:
+            self.recorder.begin(self.protocol, before)
+            self.recorder.number(self.protocol.sequence)
 
     def carry_out(self, effects: list[ServerEffect]) -> None:
         """Record what is given up."""

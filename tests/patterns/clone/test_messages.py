@@ -22,6 +22,7 @@ from patterns.clone.messages import (
     check_message,
     check_update,
     counter_of,
+    decode_epoch_notice,
     decode_heartbeat,
     decode_number,
     decode_refusal,
@@ -32,6 +33,7 @@ from patterns.clone.messages import (
     encode_properties,
     encode_sequence,
     epoch_at,
+    epoch_notice,
     epoch_of,
     heartbeat,
     is_snapshot_end,
@@ -332,6 +334,18 @@ class TestSequence:
 
 
 class TestCommands:
+    def test_a_client_says_which_epoch_it_has_seen(self):
+        subtree = decode_snapshot_request(epoch_notice(MAX_EPOCH))
+        assert decode_epoch_notice(subtree) == MAX_EPOCH
+        assert not b"HUG".startswith(subtree), "a key may lie in no such subtree"
+
+    @pytest.mark.parametrize(
+        "subtree",
+        [b"", b"/a", HUGZ, b"HUGZ ", b"HUGZ x", b"HUGZ -1", b"HUGZ 1 1", b"HUGZ " + b"9" * 12],
+    )
+    def test_other_subtrees_say_nothing_of_epochs(self, subtree):
+        assert decode_epoch_notice(subtree) == 0
+
     def test_a_snapshot_request_names_a_subtree_or_asks_for_everything(self):
         assert decode_snapshot_request([ICANHAZ, b"/a/"]) == b"/a/"
         assert decode_snapshot_request(snapshot_request(b"/a/")) == b"/a/"

@@ -856,3 +856,33 @@ class TestWhatSimulationFound:
         protocol.receive_update(kvset(b"/b", b""), 0.0)
         effects = protocol.become_passive(1.0, protocol.sequence)
         assert not any(isinstance(each, ReportDiverged) for each in effects)
+
+    def test_an_active_server_goes_on_above_an_epoch_that_a_client_has_seen(self):
+        """Else clients refuse it for ever, if who led there died unheard (mixed, seed 1154)."""
+        protocol = active()
+        protocol.receive_update(kvset(b"/a", b"1"), 0.0)
+        assert beats(protocol.receive_epoch(7, 1.0)) == [HUGZ]
+        assert protocol.sequence == seq(0, epoch=8)
+        assert contents(protocol) == {b"/a": b"1"}
+        assert protocol.receive_epoch(7, 2.0) == []
+
+    def test_a_passive_server_begins_above_an_epoch_that_a_client_has_seen(self):
+        protocol = passive()
+        assert protocol.receive_epoch(7, 1.0) == []
+        protocol.become_active(2.0)
+        assert epoch_of(protocol.sequence) == 8
+
+    def test_to_go_on_in_a_higher_epoch_forgets_nothing_that_may_have_to_be_reported(self):
+        protocol = active()
+        fork = protocol.sequence
+        protocol.receive_update(kvset(b"/a", b"1"), 0.0)
+        protocol.receive_update(kvset(b"/b", b""), 0.0)
+        progress = protocol.progress()
+        protocol.receive_epoch(7, 1.0)
+        assert (protocol.progress().writes, protocol.progress().fork_sequence) == (
+            progress.writes,
+            progress.fork_sequence,
+        )
+        effects = protocol.become_passive(2.0, fork)
+        (report,) = [each for each in effects if isinstance(each, ReportDiverged)]
+        assert [each[0] for each in report.entries] == [b"/a", b"/b"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from patterns.clone.simulation.run import Result, run
+from patterns.clone.simulation.runs import Result, run
 from patterns.clone.simulation.schedule import Schedule, Step
 
 Run = Callable[[Schedule], Result]
