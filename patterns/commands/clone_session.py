@@ -53,6 +53,16 @@ def session_options(command: F) -> F:
     )(command)
 
 
+def sequence_option(command: F) -> F:
+    """Give a command the option `if_sequence`."""
+    return click.option(
+        "--if-sequence",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help='Only if `reactor get --sequence` would still print N, or "no such key" for 0.',
+    )(command)
+
+
 def key_name(text: str) -> bytes:
     """The bytes of a key on the command line; raises click.UsageError for what no key can be."""
     name = os.fsencode(text)
@@ -63,11 +73,16 @@ def key_name(text: str) -> bytes:
     return name
 
 
+def subtree_names(texts: Sequence[str]) -> list[bytes]:
+    """The bytes of the subtrees on the command line; none is everything."""
+    return [os.fsencode(text) for text in texts] or [b""]
+
+
 def run_session(
     work: Callable[[CloneClient], Awaitable[T]],
     servers: Sequence[str],
     timeout: float,
-    subtree: bytes,
+    subtree: bytes | list[bytes],
 ) -> T:
     """Return what `work(client)` returns, once the client is live; all of it within `timeout`.
 
@@ -86,7 +101,7 @@ def run_client(
     session: Callable[[CloneClient], Awaitable[T]],
     servers: Sequence[str],
     timeout: float,
-    subtree: bytes,
+    subtree: bytes | list[bytes],
     **options: Any,
 ) -> T:
     """As `run_session`, but `session(client)` begins at once and waits by itself."""

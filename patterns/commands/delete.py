@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import click
 
-from patterns.clone.client import CloneClient
-from patterns.commands.clone_session import EXIT_CODES, key_name, run_session, session_options
+from patterns.clone.client import CloneClient, ConditionsUnsupported
+from patterns.commands.clone_session import (
+    EXIT_CODES,
+    key_name,
+    run_session,
+    sequence_option,
+    session_options,
+)
 
 
 @click.command("del", epilog=EXIT_CODES)
 @click.argument("key")
+@sequence_option
 @session_options
-def delete(key: str, servers: tuple[str, ...], timeout: float) -> None:
+def delete(key: str, if_sequence: int | None, servers: tuple[str, ...], timeout: float) -> None:
     """Delete KEY; it is gone for everybody when this ends, also if it was not there."""
     name = key_name(key)
 
     async def write(client: CloneClient) -> None:
-        await client.delete(name)
+        try:
+            done = client.delete(name, if_sequence=if_sequence)
+        except ConditionsUnsupported as error:
+            raise click.ClickException(str(error)) from None
+        await done
 
     run_session(write, servers, timeout, name)

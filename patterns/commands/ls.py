@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from patterns.clone.client import CloneClient
@@ -12,14 +10,15 @@ from patterns.commands.clone_session import (
     printable,
     run_session,
     session_options,
+    subtree_names,
 )
 
 
 @click.command(epilog=EXIT_CODES)
-@click.argument("subtree", default="")
+@click.argument("subtrees", nargs=-1, metavar="[SUBTREE]...")
 @session_options
-def ls(subtree: str, servers: tuple[str, ...], timeout: float) -> None:
-    """Print KEY VALUE of every key that begins with SUBTREE, a line each, sorted by key.
+def ls(subtrees: tuple[str, ...], servers: tuple[str, ...], timeout: float) -> None:
+    """Print KEY VALUE of every key that begins with a SUBTREE, a line each, sorted by key.
 
     What is not printable is escaped; `reactor get` prints a value as it is.
     """
@@ -27,6 +26,6 @@ def ls(subtree: str, servers: tuple[str, ...], timeout: float) -> None:
     async def read(client: CloneClient) -> list[tuple[bytes, bytes]]:
         return client.items()
 
-    items = run_session(read, servers, timeout, os.fsencode(subtree))
+    items = run_session(read, servers, timeout, subtree_names(subtrees))
     lines = [f"{printable(key)} {printable(value)}\n" for key, value in items]
     click.echo("".join(lines), nl=False)

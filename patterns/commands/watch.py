@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import click
@@ -17,19 +16,27 @@ from patterns.clone.client import (
     Put,
     Stale,
 )
-from patterns.commands.clone_session import EXIT_CODES, printable, run_client, session_options
+from patterns.commands.clone_session import (
+    EXIT_CODES,
+    printable,
+    run_client,
+    session_options,
+    subtree_names,
+)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command(epilog=EXIT_CODES)
-@click.argument("subtree", default="")
+@click.argument("subtrees", nargs=-1, metavar="[SUBTREE]...")
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="End after N lines; else at Ctrl-C."
 )
 @session_options
-def watch(subtree: str, count: int | None, servers: tuple[str, ...], timeout: float) -> None:
-    """Print a line for every change of a key that begins with SUBTREE.
+def watch(
+    subtrees: tuple[str, ...], count: int | None, servers: tuple[str, ...], timeout: float
+) -> None:
+    """Print a line for every change of a key that begins with a SUBTREE.
 
     First `put KEY VALUE` for what is there, then `live`; from then on `put KEY VALUE` and
     `delete KEY`, also for a value whose time to live is over. When the server is lost, `stale`
@@ -48,7 +55,7 @@ def watch(subtree: str, count: int | None, servers: tuple[str, ...], timeout: fl
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
 
-    run_client(follow, servers, timeout, os.fsencode(subtree))
+    run_client(follow, servers, timeout, subtree_names(subtrees))
 
 
 async def _print_events(client: CloneClient, count: int | None, timeout: float) -> None:

@@ -133,6 +133,54 @@ def test_only_what_is_not_printable_is_escaped(text, shown):
     assert printable(text) == shown
 
 
+def test_ls_and_watch_take_several_subtrees(client, key):
+    for name in ("a", "b", "c"):
+        client("put", f"{key}/{name}", name)
+    assert client("ls", f"{key}/c", f"{key}/a").output == f"{key}/a a\n{key}/c c\n"
+    result = client("watch", f"{key}/c", f"{key}/a", "--count", "3")
+    assert result.output == f"put {key}/a a\nput {key}/c c\nlive\n"
+
+
+def test_put_and_del_on_condition(client, key):
+    assert client("put", key, "1", "--if-absent").exit_code == 0
+    result = client("put", key, "2", "--if-absent")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: write of {key.encode()!r} not done: conflict\n"
+    number = client("get", key, "--sequence").output.strip()
+    assert client("put", key, "2", "--if-sequence", number).exit_code == 0
+    assert client("del", key, "--if-sequence", number).exit_code == 1
+    assert client("get", key).output == "2\n"
+    number = client("get", key, "--sequence").output.strip()
+    assert client("del", key, "--if-sequence", number).exit_code == 0
+    assert client("put", key, "3", "--if-sequence", "0").exit_code == 0
+    assert client("get", key).output == "3\n"
+
+
+def test_put_keep_holds_a_value_until_a_signal(start_process, client, server, key):
+    holder = start_process(
+        "put", key, "me", "--ttl", "1", "--keep", "--if-absent", "--server", server
+    )
+    assert holder.stdout.readline() == f"kept {key}\n"
+    assert client("get", key).output == "me\n"
+    rival = client("put", key, "other", "--ttl", "1", "--keep", "--if-absent")
+    assert (rival.exit_code, rival.stdout) == (1, "")
+    assert client("watch", key, "--count", "2").exit_code == 0
+    holder.send_signal(signal.SIGTERM)
+    assert holder.communicate(timeout=SECONDS) == ("", "")
+    assert holder.returncode == 0
+    assert client("get", key).exit_code == 1
+
+
+def test_put_keep_fails_when_the_key_is_taken_away(start_process, client, server, key):
+    holder = start_process(
+        "put", key, "me", "--ttl", "1", "--keep", "--if-absent", "--server", server
+    )
+    assert holder.stdout.readline() == f"kept {key}\n"
+    client("put", key, "rude")
+    assert holder.communicate(timeout=SECONDS) == ("", "Error: lost: conflict\n")
+    assert holder.returncode == 1
+
+
 def test_clients_say_nothing_but_data(client, key):
     for arguments in (("put", key, "1"), ("get", key), ("ls", key), ("del", key)):
         assert client(*arguments).stderr == ""
@@ -191,6 +239,11 @@ def test_no_answer_in_time_is_status_3(reactor_command, arguments):
         ("put", "key", "value", "--ttl", "nan"),
         ("put", "key", "value", "--ttl", "inf"),
         ("put", "key", "value", "more"),
+        ("put", "key", "value", "--keep"),
+        ("put", "key", "value", "--keep", "--ttl", "5", "--if-sequence", "1"),
+        ("put", "key", "value", "--if-absent", "--if-sequence", "1"),
+        ("put", "key", "value", "--if-sequence", "-1"),
+        ("del", "key", "--if-sequence", "x"),
         ("del", "ICANHAZ?"),
         ("ls", "KTHXBAI"),
         ("watch", "--count", "0"),
