@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from inspect import iscoroutinefunction
 from types import TracebackType
@@ -45,7 +45,7 @@ from patterns.clone.dialects import RFC12, Dialect
 from patterns.clone.keeping import Keeping
 from patterns.clone.kept import MAX_KEPT, KeepList, Kept
 from patterns.clone.mapping import CloneMapping
-from patterns.clone.messages import HUGZ, MAX_FRAME, Frames, MalformedMessage
+from patterns.clone.messages import HUGZ, MAX_FRAME, UUID_SIZE, Frames, MalformedMessage
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.ports import collector_of, publisher_of
 from patterns.clone.watching import Event, EventQueue, Watch, Watcher, concerns
@@ -92,7 +92,7 @@ class CloneClient(HandlerSet):
         retry: float = 2.0,
         write_timeout: float = 30.0,
         jitter: Callable[[], float] = random.random,
-        make_uuid: Callable[[], bytes] = lambda: uuid.uuid4().bytes,
+        make_uuid: Callable[[], bytes] = lambda: os.urandom(UUID_SIZE),
     ) -> None:
         super().__init__()
         self.servers = [servers] if isinstance(servers, str) else list(servers)
@@ -115,6 +115,7 @@ class CloneClient(HandlerSet):
             learns=server_ttl is None,
             outbox=Outbox(max_writes=max_writes, retry=retry, timeout=write_timeout),
         )
+        self.protocol.watched = False
         self.make_uuid = make_uuid
         self._max_writes = max_writes
         self._write_timeout = write_timeout
@@ -299,6 +300,7 @@ class CloneClient(HandlerSet):
         if self.protocol.live:
             there.append(Live(self.protocol.server))
         self._watchers += (watcher,)
+        self.protocol.watched = True
         for event in there:
             watcher.add(event)
         if self._ended:
@@ -306,6 +308,7 @@ class CloneClient(HandlerSet):
 
     def _forget(self, watcher: Watcher) -> None:
         self._watchers = tuple(each for each in self._watchers if each is not watcher)
+        self.protocol.watched = bool(self._watchers)
 
     def mapping(self) -> CloneMapping:
         """The map as a `MutableMapping`; see `CloneMapping` for what becomes of its writes."""
@@ -349,7 +352,7 @@ class CloneClient(HandlerSet):
             if_sequence=if_sequence,
             timeout=timeout,
         )
-        return self.under_way(name, its_key, effects)
+        return self.under_way(name, its_key, effects, timeout)
 
     def create(
         self, key: Text, value: Text, ttl: float | None = None, *, timeout: float | None = None
@@ -366,7 +369,7 @@ class CloneClient(HandlerSet):
         effects = self.protocol.delete(
             its_key, uuid=name, now=self.reactor.now(), if_sequence=if_sequence, timeout=timeout
         )
-        return self.under_way(name, its_key, effects)
+        return self.under_way(name, its_key, effects, timeout)
 
     async def update(
         self,
@@ -407,12 +410,15 @@ class CloneClient(HandlerSet):
         rules = Keeping(ttl, exclusive=exclusive)
         return Kept(self, self._keeps, _bytes(key), _bytes(value), rules)
 
-    def under_way(self, name: bytes, key: bytes, effects: list[Effect]) -> asyncio.Future[int]:
+    def under_way(
+        self, name: bytes, key: bytes, effects: list[Effect], timeout: float | None = None
+    ) -> asyncio.Future[int]:
         """A write has this uuid and these effects; returns who waits for its end."""
         future: asyncio.Future[int] = self.reactor.loop.create_future()
         self._writes[name] = (future, key)
         self.carry_out(effects)
-        self._alarm.at(self.protocol.deadline)  # its own timeout may be the next thing that is due
+        if timeout is not None:
+            self._alarm.at(self.protocol.deadline)  # that may be the next thing that is due
         return future
 
     def _check_writing(self, key: bytes) -> None:
@@ -449,14 +455,14 @@ class CloneClient(HandlerSet):
         """Do what the rules say, in their order, at once."""
         for effect in effects:
             match effect:
-                case Put() | Deleted() | Expired():
-                    self._tell(effect)
                 case SendUpdate(server, frames):
                     self._send_update(server, frames)
                 case WriteAcknowledged(name, sequence):
                     future, _ = self._writes.pop(name)
                     if not future.done():  # it was cancelled, as by `asyncio.wait_for`
                         future.set_result(sequence)
+                case Put() | Deleted() | Expired():
+                    self._tell(effect)
                 case WriteFailed(name, reason):
                     future, key = self._writes.pop(name)
                     if not future.done():

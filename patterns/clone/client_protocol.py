@@ -152,6 +152,9 @@ class ClientProtocol:
         self.max_queued = max_queued
         self.store = make_store()
         self.epoch = 0  # the highest that any server has proved to have
+        self.watched = (
+            True  # without a watcher nothing is said of keys: a third of an update's cost
+        )
         self._jitter = jitter
         self._make_store = make_store
         outbox = outbox if outbox is not None else Outbox()
@@ -366,7 +369,8 @@ class ClientProtocol:
                 return self._resync("store full", now)
             self._updates += 1
             self.epoch = max(self.epoch, epoch_of(sequence))
-            effects += _difference(frames, previous)
+            if self.watched:
+                effects += _difference(frames, previous)
         else:
             self._discarded += 1
         return [*effects, *self._writer.receive_answer(frames[2], sequence, now)]
@@ -449,7 +453,7 @@ class ClientProtocol:
         self._refusals = 0
         self._hasty_attempts = 0
         self._snapshots += 1
-        effects = _differences(old, self.store)
+        effects = _differences(old, self.store) if self.watched else []
         effects += self._writer.receive_map(self.store, now)
         effects += self._writer.receive_features(collection.features, now)
         for update, is_new in collection.take_updates():
@@ -520,7 +524,7 @@ class ClientProtocol:
         keys = self.store.expire(now)
         for key in keys:
             self.store.apply((key, encode_sequence(0), b"", b"", b""), self.store.sequence)
-        return [Expired(key) for key in keys]
+        return [Expired(key) for key in keys] if self.watched else []
 
     def _observe(self, now: float) -> None:
         """If our own loop stood still, the server was not silent: what it said still waits."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from patterns.clone.interest import Interest
 from patterns.clone.messages import Frames, SnapshotEnd, decode_ttl, epoch_of, sequence_of
@@ -22,8 +23,7 @@ class _Part:
     sequence: int | None = None  # None: it is not complete
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """An update that waits for the snapshot; its deadline is None if it stays."""
 
     frames: Frames

@@ -260,7 +260,7 @@ class KeepList:
             if_sequence=if_sequence,
             timeout=rules.timeout,
         )
-        return client.under_way(uuid, key, effects)
+        return client.under_way(uuid, key, effects, rules.timeout)
 
     def delete(self, key: bytes, rules: Keeping) -> asyncio.Future[int]:
         """Delete it, as far as it is still one's own."""

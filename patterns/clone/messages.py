@@ -51,7 +51,7 @@ _SEQUENCE = struct.Struct("!q")
 _SHORT_SEQUENCE = struct.Struct("!i")  # the Guide's kvsimple in Python
 _pack_sequence = _SEQUENCE.pack
 _unpack_sequence = _SEQUENCE.unpack
-_NO_SEQUENCE = _pack_sequence(0)
+NO_SEQUENCE = _pack_sequence(0)
 _PACKED = b"pack=1\n"
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -469,7 +469,7 @@ def heartbeat(properties: bytes = b"", subtree: bytes = b"") -> Frames:
     makes a subtree's heartbeat harmless: a client of the Guide discards every message whose
     number is not greater than the one it knows.
     """
-    return (subtree or HUGZ, _NO_SEQUENCE, b"", properties, b"")
+    return (subtree or HUGZ, NO_SEQUENCE, b"", properties, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,7 +518,7 @@ def refusal(frames: Sequence[bytes], reason: str) -> Frames:
     Nobody else is concerned: every client discards number zero. Property `refused` = reason.
     """
     properties = encode_properties({"refused": reason})
-    return (frames[0], _NO_SEQUENCE, frames[2], properties, b"")
+    return (frames[0], NO_SEQUENCE, frames[2], properties, b"")
 
 
 def decode_refusal(frames: Sequence[bytes]) -> str:

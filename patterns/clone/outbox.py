@@ -9,7 +9,7 @@ An update with a condition neither replaces another nor is replaced: its answer 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from patterns.clone.messages import Frames
 
@@ -24,7 +24,7 @@ class _Write:
     expires_at: float
     conditional: bool
     sent_at: float | None = None  # None: it waits for an earlier update of its key
-    replaced: list[tuple[bytes, float]] = field(default_factory=list)  # uuid, expires_at
+    replaced: tuple[tuple[bytes, float], ...] = ()  # uuid, expires_at
 
 
 class Outbox:
@@ -76,8 +76,9 @@ class Outbox:
             raise OutboxFull(f"{self._count} updates of {self._bytes} bytes are waiting")
         expires_at = now + (self.timeout if timeout is None else timeout)
         write = _Write(frames, expires_at, conditional)
-        self._expiry_at = min(self._expiry_at, write.expires_at)
-        if not conditional:
+        if expires_at < self._expiry_at:
+            self._expiry_at = expires_at
+        if not conditional and key in self._waiting:
             self._replace_waiting(key, write)
         self._writes[uuid] = write
         self._count += 1
@@ -88,18 +89,18 @@ class Outbox:
         return self._send(uuid, now)
 
     def _replace_waiting(self, key: bytes, write: _Write) -> None:
-        waiting = self._waiting.get(key)
-        if waiting is None or self._writes[waiting[-1]].conditional:
+        uuid = self._waiting[key][-1]
+        if self._writes[uuid].conditional:
             return
-        uuid = waiting[-1]
         older = self._remove(uuid)
         self._count += 1  # somebody waits for it all the same
-        write.replaced = [*older.replaced, (uuid, older.expires_at)]
+        write.replaced = (*older.replaced, (uuid, older.expires_at))
 
     def _send(self, uuid: bytes, now: float) -> list[Frames]:
         write = self._writes[uuid]
         write.sent_at = now
-        self._retry_at = min(self._retry_at, now + self.retry)
+        if now + self.retry < self._retry_at:
+            self._retry_at = now + self.retry
         self._sent[write.frames[0]] = uuid
         return [write.frames] if self._may_go(write) else []
 
@@ -135,9 +136,11 @@ class Outbox:
         if not self.is_under_way(uuid):
             return [], []
         write = self._remove(uuid)
+        following = self._send_next(write.frames[0], now)
+        if not write.replaced:
+            return [uuid], following
         self._count -= len(write.replaced)
-        answered = [each for each, _ in write.replaced]
-        return [*answered, uuid], self._send_next(write.frames[0], now)
+        return [*(each for each, _ in write.replaced), uuid], following
 
     def _remove(self, uuid: bytes) -> _Write:
         write = self._writes.pop(uuid)
@@ -188,7 +191,7 @@ class Outbox:
         for uuid, write in list(self._writes.items()):
             late = [each for each, expires_at in write.replaced if expires_at <= now]
             if late:
-                write.replaced = [each for each in write.replaced if each[1] > now]
+                write.replaced = tuple(each for each in write.replaced if each[1] > now)
                 self._count -= len(late)
                 failed += late
             if write.expires_at <= now:

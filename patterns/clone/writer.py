@@ -9,9 +9,9 @@ from patterns.clone.conditions import FEATURE, Condition
 from patterns.clone.interest import Interest
 from patterns.clone.messages import (
     MAX_TTL,
+    NO_SEQUENCE,
     UUID_SIZE,
     Frames,
-    KVMessage,
     check_update,
     encode_properties,
     sequence_of,
@@ -77,7 +77,8 @@ class Writer:
             if self._features is not None and FEATURE not in self._features:
                 raise ConditionsUnsupported("this server cannot compare before it sets")
             properties |= condition.properties()
-        frames = KVMessage(key, 0, uuid, encode_properties(properties), body).encode()
+        encoded = encode_properties(properties) if properties else b""
+        frames = (key, NO_SEQUENCE, uuid, encoded, body)
         check_update(frames, max_body=self.max_body)
         conditional = condition is not None
         return self._send(self._outbox.add(frames, now, conditional=conditional, timeout=timeout))

@@ -317,6 +317,7 @@ class ObservedClient(Squeezed, CloneClient):
     def __init__(self, history: History, node: Node, *arguments: Any, **options: Any) -> None:
         make_uuid = node.make_uuid
         super().__init__(*arguments, make_uuid=lambda: self.recorder.name(make_uuid()), **options)
+        self.protocol.watched = True  # the recorder is told every change of the map
         self.recorder = ClientRecorder(history, node, self.protocol)
 
     def write(self, write: Write) -> None:
