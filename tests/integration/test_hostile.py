@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import zmq
 
+from patterns.binary_star.control import PROMOTE, STATUS, SWITCHOVER, decode_answer
 from patterns.binary_star.messages import PeerState, Progress, Role, State
+from patterns.clone.forms import FULL, SIMPLE
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
@@ -194,6 +196,11 @@ is_publication = hostile.decodes(check_message)
 is_state = hostile.decodes(hostile.state_of)
 
 
+def is_order(frames):
+    """An order of an operator; or too long for one, which would end the connection."""
+    return frames[0] in (STATUS, SWITCHOVER, PROMOTE) or max(map(len, frames)) > 1024
+
+
 @pytest.fixture
 def seed():
     """Another one each time, that of pytest-randomly, which prints how to repeat it."""
@@ -248,6 +255,19 @@ def attack_with_lists(peer, seed):
     return 2 * LISTS
 
 
+def attack_control(context, endpoint, seed):
+    """So many random lists to an operator's port, and the state that it then tells."""
+    with context.socket(zmq.DEALER) as dealer:
+        dealer.linger, dealer.rcvtimeo = 0, int(1000 * SECONDS)
+        dealer.connect(endpoint)
+        for frames in hostile.frame_lists(seed, LISTS, is_order):
+            dealer.send_multipart(frames)
+        dealer.send(STATUS)
+        reason, status = decode_answer(dealer.recv_multipart())
+    assert not reason
+    return status["state"]
+
+
 def attack_with_bytes(endpoint, seed, good_type):
     for data in hostile.streams(seed, good_type).values():
         hostile.send_bytes(endpoint, data)
@@ -266,6 +286,32 @@ def test_random_lists_at_every_port_change_nothing(server, peer, seed):
     assert last["server"]["updates"] == len(held) + peer.times_served
     assert last["server"]["subtrees"] <= 1000
     assert len(server.log("message refused")) < 3 * SECONDS, "logged once a second and port"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("model", "form"), [(3, SIMPLE), (4, SIMPLE), (5, FULL)])
+def test_random_lists_change_nothing_at_a_server_of_a_model(
+    start_server, context, seed, model, form
+):
+    server = start_server("clone", "--model", str(model), "--port", "0")
+    peer = Peer(context, server.ready())
+    is_good = hostile.decodes(form.updates(check_update))
+    with peer.socket(zmq.PUSH, 2) as pusher, peer.socket(zmq.DEALER, 0) as dealer:
+        for frames in hostile.frame_lists(seed, LISTS, is_good):
+            pusher.send_multipart(frames)
+        pusher.send_multipart(form.client().encode_update(update(b"last", b"1")))
+        for frames in hostile.frame_lists(seed + 1, LISTS, is_request):
+            dealer.send_multipart(frames)
+        keys = []
+        while not keys:  # until the collector has read what is before the last
+            dealer.send_multipart(snapshot_request())
+            while (frames := dealer.recv_multipart())[0] != b"KTHXBAI":
+                keys.append(frames[0])
+    assert keys == [b"last"]
+    assert server.terminate() == 0
+    (last,) = server.log("stopped")
+    assert (last["messages_refused"], last["errors"]) == (2 * LISTS, 0)
+    assert last["server"]["updates"] == 1
 
 
 def test_bytes_that_are_no_zeromq_change_nothing(server, peer, seed):
@@ -310,13 +356,14 @@ class Pair:
     """A primary and its backup, real ones; the primary is active, the backup follows it."""
 
     def __init__(self, start_server, context):
-        primary, backup, *states = free_ports(3, 3, 1, 1)
-        self.states = [f"tcp://127.0.0.1:{port}" for port in states]
+        primary, backup, *others = free_ports(3, 3, 1, 1, 1, 1)
+        *self.states, first, second = (f"tcp://127.0.0.1:{port}" for port in others)
+        self.controls = [first, second]
         self.servers = [
-            start_server("clone", *options(role, own, peer, *state))
-            for role, own, peer, state in (
-                ("primary", primary, backup, self.states),
-                ("backup", backup, primary, self.states[::-1]),
+            start_server("clone", *options(role, own, peer, *state), "--control", control)
+            for role, own, peer, state, control in (
+                ("primary", primary, backup, self.states, first),
+                ("backup", backup, primary, self.states[::-1], second),
             )
         ]
         self.peers = [Peer(context, server.ready()) for server in self.servers]
@@ -352,8 +399,11 @@ def test_random_lists_change_nothing_at_either_server_of_a_pair(start_server, co
     held, memories = hold(active), [memory_of(server, "VmRSS") for server in pair.servers]
     before = [changes_of(server) for server in pair.servers]
     expected = attack_with_lists(active, seed)
-    for state in pair.states:
+    states = [attack_control(context, control, seed + 5) for control in pair.controls]
+    assert states == ["active", "passive"]
+    for state, control in zip(pair.states, pair.controls, strict=True):
         attack_with_bytes(state, seed, zmq.SUB)
+        attack_with_bytes(control, seed, zmq.DEALER)
     with passive.writer() as writer, passive.socket(zmq.DEALER, 0) as dealer:
         for frames in hostile.frame_lists(seed + 3, LISTS, is_update):
             writer.send_multipart(frames)
@@ -372,7 +422,7 @@ def test_random_lists_change_nothing_at_either_server_of_a_pair(start_server, co
     for server in pair.servers:
         (last,) = server.log("stopped")
         assert last["errors"] == 0
-        assert last["messages_refused"] >= expected
+        assert last["messages_refused"] >= expected + LISTS
 
 
 class HostilePrimary:
