@@ -26,7 +26,7 @@ class Keeping:
         self.lost = ""  # why it is over, in one word
         self.renew_at = float("inf")
         self.held_until: float | None = None  # before the first write is acknowledged
-        self._sequence = 0
+        self.sequence = 0  # of the last write that was acknowledged
         self._uuids: list[bytes] = []  # of the last write that was acknowledged, and of the newest
         self._sent_at = 0.0
 
@@ -59,11 +59,11 @@ class Keeping:
             return None
         if entry is not None and entry[2] in self._uuids:
             return sequence_of(entry)  # a new active server has given it another number
-        return self._sequence
+        return self.sequence
 
     def receive_acknowledged(self, sequence: int) -> None:
         """The newest write is done."""
-        self._sequence = sequence
+        self.sequence = sequence
         self._uuids = self._uuids[-1:]  # the one before is overwritten
         self.held_until = self._sent_at + self.ttl
         self.renew_at = self._sent_at + self.ttl / _RENEWALS

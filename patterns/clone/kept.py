@@ -100,6 +100,11 @@ class Kept:
         """True if the value is there for sure: written, in time, and nobody else's."""
         return not self.rules.lost and self.rules.held(self._client.reactor.now())
 
+    @property
+    def sequence(self) -> int:
+        """The number of its last acknowledged write: it only grows, from one holder to the next."""
+        return self.rules.sequence
+
     async def lost(self) -> str:
         """Wait until it is over, and return why: `conflict`, `expired`, `released`, `closed`...
 

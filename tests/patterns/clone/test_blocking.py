@@ -498,6 +498,23 @@ def test_cl_17_a_program_that_never_closes_ends_all_the_same(shared):
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_cl_16_importing_it_configures_no_logging_and_starts_nothing():
+    source = (
+        "import logging, threading, structlog, patterns.clone as clone\n"
+        "[getattr(clone, name) for name in clone.__all__]\n"
+        "print(logging.root.handlers, structlog.is_configured(), threading.active_count())"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", source],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert (result.stdout, result.stderr) == ("[] False 1\n", "")
+
+
 class Failing(Handler):
     def on_start(self):
         raise RuntimeError("no")

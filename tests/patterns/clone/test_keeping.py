@@ -233,6 +233,7 @@ def test_one_has_the_lease_and_the_next_one_gets_it_when_it_is_released(service,
     second = two.keep("/leader", "two", ttl=3.0, exclusive=True)
     service.wait(second.start())
     assert contents(server) == {b"/leader": b"two"}
+    assert second.sequence > lease.sequence > 0
     service.wait(lease.release())  # of what it has not any more
     assert contents(server) == {b"/leader": b"two"}
 
