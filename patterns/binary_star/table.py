@@ -117,3 +117,16 @@ TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     for event, row in _ROWS.items()
     for state, (target, actions) in zip(COLUMNS, row, strict=True)
 }
+
+
+def as_markdown() -> str:
+    """The table as `docs/binary_star.md` shows it: what each event does to each state."""
+    rows = [["event", *(state.value for state in COLUMNS)], ["---"] * (len(COLUMNS) + 1)]
+    rows += [[event.value, *(_cell(state, event) for state in COLUMNS)] for event in Event]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(state: State, event: Event) -> str:
+    target, actions = TABLE[state, event]
+    words = [action.name.lower().replace("_", " ") for action in actions]
+    return ", ".join([f"**{target.value}**", *words] if target is not state else words)
