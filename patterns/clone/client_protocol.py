@@ -61,6 +61,8 @@ from patterns.clone.writer import ConditionsUnsupported, Writer
 # How long a server may be silent, in its own heartbeats and in seconds.
 _SILENT_INTERVALS = 2.1
 _LEAST_TTL, _GREATEST_TTL = 0.1, 60.0
+# How long a server that beats may let a client wait for its snapshot, in times of `server_ttl`.
+_TURN_INTERVALS = 10
 
 _OLDER_EPOCH = "older epoch"
 
@@ -171,6 +173,7 @@ class ClientProtocol:
         self._current_at = float("-inf")
         self._grace_until = float("-inf")
         self._sync_expires_at = float("inf")
+        self._sync_gives_up_at = float("-inf")
         self._join_at = float("inf")
         self._patience = server_ttl
         self._hasty_attempts = 0
@@ -330,6 +333,9 @@ class ClientProtocol:
         self._heard_at = now
         if not ours:
             return []
+        if not beat.subtree and now < self._sync_gives_up_at:
+            # It is there, and answers many clients in their turn.
+            self._sync_expires_at = max(self._sync_expires_at, now + self.server_ttl)
         if self.state is not ClientState.CONNECTING:
             if self._collection is not None and not beat.subtree:
                 self._collection.receive_heartbeat(beat.sequence)
@@ -388,6 +394,7 @@ class ClientProtocol:
         if not self._beats:
             self._collection.receive_heartbeat(None)
         self._sync_expires_at = now + self.server_ttl
+        self._sync_gives_up_at = now + _TURN_INTERVALS * self.server_ttl
         return [
             RequestSnapshot(self.server, snapshot_request(subtree, packed=packed), number)
             for number, subtree in requests.items()
@@ -417,6 +424,7 @@ class ClientProtocol:
             return self._fail("store full", now)
         # A Guide server sends the whole snapshot in one go, and no heartbeat meanwhile.
         self._sync_expires_at = now + self.server_ttl
+        self._sync_gives_up_at = float("-inf")  # the turn has come
         self._heard_at = now
         return []
 
@@ -434,6 +442,7 @@ class ClientProtocol:
             self._snapshots_failed += 1
             return self._fail(problem, now)
         self._sync_expires_at = now + self.server_ttl
+        self._sync_gives_up_at = float("-inf")
         return self._go_live_if_consistent(now)
 
     def _go_live_if_consistent(self, now: float) -> list[Effect]:

@@ -68,6 +68,7 @@ class CloneServerStatistics(HandlerStatistics):
 
     messages_refused: int
     snapshots_sent: int
+    snapshots_waiting: int
     snapshots_given_up: int
     diverged: int
     server: ServerStatistics
@@ -141,7 +142,7 @@ class CloneServer(HandlerSet):
         """Bind the three ports and return the handlers of each, those of the pair last."""
         self._router, self._publisher, self._collector = self._bind()
         self.endpoint = self._router.endpoint
-        self._snapshots = snapshots = SnapshotSender(self._router)
+        self._snapshots = snapshots = SnapshotSender(self._router, on_turn=self._answer)
         self._alarm = Alarm(self.reactor, self.tick, self._hook_failed)
         handlers: list[Handler] = [
             snapshots,
@@ -188,6 +189,7 @@ class CloneServer(HandlerSet):
             refused=common.refused,
             messages_refused=sum(member.refused for member in self._members()),
             snapshots_sent=snapshots.sent if snapshots else 0,
+            snapshots_waiting=snapshots.waiting if snapshots else 0,
             snapshots_given_up=snapshots.given_up if snapshots else 0,
             diverged=self.diverged,
             server=self.protocol.statistics(),
@@ -268,12 +270,19 @@ class CloneServer(HandlerSet):
 
     def receive_snapshot_request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
         """A client joins: a vote, and an answer if this server is the active one."""
-        if self.star is None or self.star.request():
-            self.carry_out(
-                self.protocol.receive_snapshot_request(
-                    identity, subtree, self.reactor.now(), packed=packed
-                )
-            )
+        if self.star is not None and not self.star.request():
+            return
+        if identity.startswith(PEER_IDENTITY):
+            self._answer(identity, subtree, packed)  # until it has its copy, nobody can take over
+        else:
+            assert self._snapshots is not None
+            self._snapshots.request(identity, subtree, packed)
+
+    def _answer(self, identity: bytes, subtree: bytes, packed: bool) -> None:
+        now = self.reactor.now()
+        self.carry_out(
+            self.protocol.receive_snapshot_request(identity, subtree, now, packed=packed)
+        )
 
     def receive_epoch(self, epoch: int) -> None:
         """A client has seen this epoch. Raises MalformedMessage for one that cannot be yet."""

@@ -1,7 +1,9 @@
 """Sends snapshots in bounded chunks between loop turns, fairly among clients.
 
 Never past the ROUTER's high-water mark: a client that does not read is waited for, and given up
-when it took nothing for a while. The loop is never held up, whatever the size.
+when it took nothing for a while. The loop is never held up, whatever the size. Of a storm of
+clients so many are served at a time, and the others wait their turn: what a snapshot holds is
+fixed when its turn comes, so that those who wait cost no memory.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from reactor import Handler, Stream
 CHUNK = 500
 CHUNK_BYTES = 512 << 10
 MAX_SNAPSHOTS = 10_000
+# Enough to keep the network busy while some of them are slow.
+MAX_UNDER_WAY = 64
 PATIENCE_SECONDS = 30.0
 # Clients that take nothing cost time as well: so many are asked a turn, every so often.
 _TRIES = 200
@@ -78,32 +82,77 @@ class _Transfer:
     gives_up_at: float
     position: int = 0
     done: bool = False
+    blocked: bool = False  # it took nothing when it was asked last
 
 
 class SnapshotSender(Handler):
     """Holds the snapshots under way, one a client; beyond MAX_SNAPSHOTS they are refused.
 
-    `encode` gives the frames of an entry, or of the end, as they travel; None: as they are.
+    Those that wait for their turn count. `on_turn(identity, subtree, packed)` is called when the
+    turn of a request has come, and may `add` the snapshot. `encode` gives the frames of an entry,
+    or of the end, as they travel; None: as they are.
     """
 
-    def __init__(self, router: Stream, encode: Callable[[Frames], Frames] | None = None) -> None:
+    def __init__(
+        self,
+        router: Stream,
+        encode: Callable[[Frames], Frames] | None = None,
+        on_turn: Callable[[bytes, bytes, bool], None] | None = None,
+    ) -> None:
         self._router = router
         self._encode = encode
+        self._on_turn = on_turn
+        self._waiting: OrderedDict[bytes, tuple[bytes, bool]] = OrderedDict()
         self._transfers: OrderedDict[bytes, _Transfer] = OrderedDict()  # in the order of turns
         self._packs: _Packs | None = None
         self._scheduled = False
+        self._blocked = 0
         self.sent = 0
         self.given_up = 0
+
+    @property
+    def under_way(self) -> int:
+        """How many clients are served or wait for their turn."""
+        return len(self._transfers) + len(self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many clients wait for their turn."""
+        return len(self._waiting)
+
+    def request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
+        """A client wants a snapshot: in its turn, which is at once if there is no storm."""
+        assert self._on_turn is not None
+        if not self._waiting and self._has_place():
+            self._on_turn(identity, subtree, packed)
+        elif self.under_way >= MAX_SNAPSHOTS and identity not in self._waiting:
+            self._refuse(identity)
+        else:
+            self._waiting[identity] = (subtree, packed)
+            self._schedule(0)
+
+    def _has_place(self) -> bool:
+        # A client that takes nothing must not keep the others waiting.
+        return len(self._transfers) - self._blocked < MAX_UNDER_WAY
+
+    def _admit(self) -> None:
+        while self._waiting and self._on_turn is not None and self._has_place():
+            identity, (subtree, packed) = self._waiting.popitem(last=False)
+            self._on_turn(identity, subtree, packed)
+
+    def _refuse(self, identity: bytes) -> None:
+        self.refuse("too many snapshots under way", identity=identity.hex())
 
     def add(self, snapshot: SendSnapshot) -> None:
         """Begin to send `snapshot` to its client, in place of one that is still under way to it.
 
         Both would mix on the client's socket, and the first end would be taken for the second's.
         """
-        if self._transfers.pop(snapshot.identity, None) is not None:
+        if (previous := self._transfers.pop(snapshot.identity, None)) is not None:
+            self._blocked -= previous.blocked
             self.given_up += 1
-        if len(self._transfers) >= MAX_SNAPSHOTS:
-            self.refuse("too many snapshots under way", identity=snapshot.identity.hex())
+        if self.under_way >= MAX_SNAPSHOTS:
+            self._refuse(snapshot.identity)
             return
         gives_up_at = self.reactor.now() + PATIENCE_SECONDS
         self._transfers[snapshot.identity] = _Transfer(
@@ -123,8 +172,10 @@ class SnapshotSender(Handler):
 
     def give_up(self) -> None:
         """Forget what is under way: clients ask again, perhaps elsewhere."""
-        self.given_up += len(self._transfers)
+        self.given_up += self.under_way
         self._transfers.clear()
+        self._waiting.clear()
+        self._blocked = 0
 
     def on_stop(self) -> None:
         """Send nothing more."""
@@ -141,15 +192,19 @@ class SnapshotSender(Handler):
         moved = False
         for _ in range(min(_TRIES, len(self._transfers))):
             identity, transfer = self._transfers.popitem(last=False)
+            self._blocked -= transfer.blocked
             moved = self._send_chunk(transfer)
             if transfer.done:
                 self.sent += 1
             elif self._worth_waiting(transfer, moved):
+                transfer.blocked = not moved
+                self._blocked += transfer.blocked
                 self._transfers[identity] = transfer
             else:
                 self.given_up += 1
             if moved:
                 break
+        self._admit()
         if self._transfers:
             self._schedule(0 if moved else _RETRY_SECONDS)
         else:

@@ -415,6 +415,27 @@ class TestLoss:
         assert joined.protocol.state is ClientState.CONNECTING
 
 
+class TestTurn:
+    def test_f29_a_client_waits_for_its_turn_as_long_as_the_server_beats(self):
+        protocol = client(servers=2)
+        protocol.start(0.0)
+        now = 0.1
+        while now < 29.0:
+            effects = protocol.receive_published(hugz(seq(0)), 1, now) + protocol.tick(now)
+            assert Disconnect(0) not in effects
+            now += 1.0
+        protocol.receive_snapshot(kthxbai(seq(0), 0), 1, now)
+        assert protocol.live
+
+    def test_f29_but_not_for_ever(self):
+        protocol = client(servers=2)
+        protocol.start(0.0)
+        for second in range(33):
+            protocol.receive_published(hugz(seq(0)), 1, second + 0.1)
+            effects = protocol.tick(second + 0.1)
+        assert Disconnect(0) in effects
+
+
 class TestHaste:
     """What a client does when the server that it followed for a while is gone."""
 

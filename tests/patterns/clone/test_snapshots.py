@@ -274,6 +274,67 @@ def test_clients_that_take_nothing_cost_a_bounded_number_of_tries(fake_reactor, 
     assert len(set(tries)) <= 101
 
 
+class Turns:
+    """A server that answers each request, when its turn comes, with a snapshot of `size`."""
+
+    def __init__(self, sender, size=1000):
+        self.taken = []
+        self.most = 0
+        self._sender = sender
+        self._size = size
+        sender._on_turn = self.answer
+
+    def answer(self, identity, subtree, packed):
+        self.taken.append(identity)
+        self._sender.add(snapshot(identity, self._size))
+        self.most = max(self.most, len(self._sender._transfers))
+
+
+def test_f29_a_storm_of_clients_is_served_so_many_at_a_time(
+    fake_reactor, router, sender, monkeypatch
+):
+    monkeypatch.setattr(snapshots, "MAX_UNDER_WAY", 3)
+    turns = Turns(sender)
+    names = [b"%d" % number for number in range(20)]
+    for name in names:
+        sender.request(name, b"", False)
+    assert (turns.taken, sender.waiting) == (names[:3], 17)
+    fake_reactor.loop.run_until(lambda: sender.sent == 20)
+    assert (turns.taken, turns.most, sender.waiting) == (names, 3, 0)
+
+
+def test_f29_clients_that_take_nothing_do_not_keep_the_others_waiting(
+    fake_reactor, router, sender, monkeypatch
+):
+    monkeypatch.setattr(snapshots, "MAX_UNDER_WAY", 2)
+    turns = Turns(sender, size=1)
+    take = router.try_send
+    for number in range(4):
+        sender.add(snapshot(b"deaf%d" % number, 1))
+    router.try_send = lambda identity, *frames: (
+        not identity.startswith(b"deaf") and take(identity, *frames)
+    )
+    fake_reactor.loop.advance(0.1)
+    for number in range(5):
+        sender.request(b"%d" % number, b"", False)
+    fake_reactor.loop.advance(0.1)
+    assert turns.taken == [b"0", b"1", b"2", b"3", b"4"]
+    assert sender.sent == 5
+    fake_reactor.loop.advance(60.0)
+    assert (sender.given_up, sender.under_way, sender._blocked) == (4, 0, 0)
+
+
+def test_those_who_wait_count_for_the_limit(fake_reactor, router, sender, monkeypatch):
+    monkeypatch.setattr(snapshots, "MAX_UNDER_WAY", 1)
+    monkeypatch.setattr(snapshots, "MAX_SNAPSHOTS", 3)
+    Turns(sender)
+    for name in (b"a", b"b", b"c", b"d", b"b"):
+        sender.request(name, b"", False)
+    assert (sender.under_way, sender.refused) == (3, 1)
+    sender.give_up()
+    assert (sender.under_way, sender.given_up) == (0, 3)
+
+
 def test_heartbeats_are_not_part_of_a_snapshot(service):
     service.server(heartbeat=0.01)
     assert HUGZ not in [frames[0] for frames in service.snapshot()]
