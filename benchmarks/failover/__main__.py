@@ -61,6 +61,7 @@ class Trial:
         self._readers = readers
         self._load = load
         self._heartbeat = heartbeat
+        self._counted = (0, 0)  # acknowledged and failed until the last fault
 
     async def kill(self, number: int) -> Fault:
         """SIGKILL the active server under load; it is started again afterwards."""
@@ -117,11 +118,21 @@ class Trial:
         ledger = self._load.ledger
         lost, back = ledger.faults(truth)
         differ = sum(items != truth for items in [*held, self._load.client.items()])
-        replaced = active != role
+        before, self._counted = self._counted, (ledger.acknowledged, ledger.failed)
+        acknowledged, failed = (now - then for now, then in zip(self._counted, before, strict=True))
         return Fault(
-            kind, number, role, seconds, round(paused, 3), replaced,
-            ledger.acknowledged, ledger.failed, lost, back, differ,
-        )  # fmt: skip
+            kind=kind,
+            number=number,
+            role=role,
+            seconds=seconds,
+            paused=round(paused, 3),
+            replaced=active != role,
+            acknowledged=acknowledged,
+            failed=failed,
+            lost=lost,
+            back=back,
+            differ=differ,
+        )
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -180,7 +191,6 @@ def table(faults: Sequence[Fault]) -> Iterator[str]:
         "pause, replaced": [f for f in faults if f.kind == "pause" and f.replaced],
         "pause, not replaced": [f for f in faults if f.kind == "pause" and not f.replaced],
     }
-    acknowledged = failed = 0
     for name, group in groups.items():
         if not group:
             continue
@@ -189,9 +199,8 @@ def table(faults: Sequence[Fault]) -> Iterator[str]:
         cells = [name, str(len(group))]
         cells += [f"{value * 1000:,.0f} ms" for value in (median(every), max(every))]
         cells += [f"{value * 1000:,.0f} ms" for value in (median(slowest), max(slowest))]
-        cells += [str(group[-1].acknowledged - acknowledged), str(group[-1].failed - failed)]
-        acknowledged, failed = group[-1].acknowledged, group[-1].failed
-        cells += [str(sum(getattr(f, what) for f in group)) for what in ("lost", "back", "differ")]
+        counts = ("acknowledged", "failed", "lost", "back", "differ")
+        cells += [f"{sum(getattr(fault, count) for fault in group):,}" for count in counts]
         yield "| " + " | ".join(cells) + " |"
 
 

@@ -17,6 +17,7 @@ from patterns.binary_star.handlers import BinaryStar
 from patterns.binary_star.messages import Role
 from patterns.binary_star.protocol import BinaryStarStatistics
 from patterns.clone.alarm import Alarm
+from patterns.clone.figures import OwnFigures
 from patterns.clone.messages import (
     MAX_FRAME,
     Frames,
@@ -83,6 +84,7 @@ class CloneServer(HandlerSet):
     With a `role`, `state_bind` and `state_connect` are the endpoints of the pair's heartbeats and
     `peer` is the other server's snapshot endpoint. `heartbeat` and `timeout` are seconds, and those
     of the peer. At `control`, an endpoint, an operator may ask and order (`binary_star.control`).
+    With `figures` the server publishes its own figures below `$SYS/`, where no client may write.
     `collector` is zmq.SUB, as RFC 12 has it, or zmq.PULL.
     """
 
@@ -101,6 +103,7 @@ class CloneServer(HandlerSet):
         heartbeat: float = 1.0,
         timeout: float | None = None,
         control: str = "",
+        figures: bool = False,
         make_uuid: Callable[[], bytes] = lambda: uuid.uuid4().bytes,
         wall_clock: Callable[[], float] = time.time,  # noqa: TID251 - orders epochs of restarts only
     ) -> None:
@@ -118,7 +121,10 @@ class CloneServer(HandlerSet):
         self._make_uuid = make_uuid
         self._wall_clock = wall_clock
         self.protocol = ServerProtocol(
-            make_uuid=make_uuid, epoch=epoch_at(wall_clock()), heartbeat=heartbeat
+            make_uuid=make_uuid,
+            epoch=epoch_at(wall_clock()),
+            heartbeat=heartbeat,
+            figures=OwnFigures() if figures else None,
         )
         self.diverged = 0
         self.star: BinaryStar | None = None

@@ -12,10 +12,11 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from patterns.binary_star.messages import Progress
 from patterns.clone.conditions import CONFLICT, FEATURE, decode_condition, without_condition
+from patterns.clone.figures import SYS, OwnFigures
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
@@ -108,7 +109,8 @@ class ServerProtocol:
 
     `make_uuid` gives 16 new bytes at each call. `epoch` is the highest epoch that this server may
     have used in an earlier life (see `messages.epoch_at`); its first one is higher. With `packs`,
-    clients that can are offered packed snapshots. The other arguments are limits, in seconds, bytes
+    clients that can are offered packed snapshots. With `figures`, the server publishes them, and
+    no client may write there. The other arguments are limits, in seconds, bytes
     and numbers. A hook that raises MalformedMessage has changed nothing.
     """
 
@@ -127,6 +129,7 @@ class ServerProtocol:
         max_queued: int = 100_000,
         expire_limit: int = 1000,
         packs: bool = True,
+        figures: OwnFigures | None = None,
     ) -> None:
         self.state = ServerState.STARTING
         self.suspended = False
@@ -136,6 +139,8 @@ class ServerProtocol:
         self.max_queued = max_queued
         self.expire_limit = expire_limit
         self.packs = packs
+        self._figures = figures
+        self._reserved = SYS if figures is not None else None
         self.store = make_store()
         self._make_store = make_store
         self._make_uuid = make_uuid
@@ -175,6 +180,8 @@ class ServerProtocol:
         if self.serving:
             expiry = self.store.next_expiry
             beat = min(self._next_beat, self._greet_at)
+            if self._figures is not None:
+                beat = min(beat, self._figures.due_at)
             return beat if expiry is None else min(beat, expiry)
         return self._sync_expires_at if self.state is ServerState.SYNCING else None
 
@@ -213,6 +220,9 @@ class ServerProtocol:
         if known is not None:
             self._duplicate_count += 1
             return _same_answer(frames, known)
+        if self._reserved is not None and frames[0].startswith(self._reserved):
+            self._refused += 1
+            return self._refuse(frames, "reserved", now)
         if condition is not None:
             if not condition.holds(self.store.get(frames[0])):
                 self._conflicts += 1
@@ -308,19 +318,34 @@ class ServerProtocol:
         self._duplicates.expire(now)
         if self.serving:
             effects = [self._expire(key, now) for key in self.store.expire(now, self.expire_limit)]
-            return effects + self._beat_if_due(now)
+            return effects + self._tell_figures(now) + self._beat_if_due(now)
         self._pending.expire(now)
         if self.state is ServerState.SYNCING and now >= self._sync_expires_at:
             return self._request_snapshot(now)
         return []
 
     def _expire(self, key: bytes, now: float) -> Effect:
-        """Delete a key whose time is over, by an update of the server's own."""
-        sequence = self.sequence + 1
-        uuid = self._make_uuid()
-        frames = (key, encode_sequence(sequence), uuid, b"o=ttl\n", b"")
-        self.store.apply(frames, sequence)
+        """Delete a key whose time is over."""
         self._expired += 1
+        return self._publish_own(key, b"o=ttl\n", b"")
+
+    def _tell_figures(self, now: float) -> list[Effect]:
+        if self._figures is None or now < self._figures.due_at:
+            return []
+        counters = asdict(self.statistics())
+        counters = {name: value for name, value in counters.items() if isinstance(value, int)}
+        del counters["sequence"]  # telling it would change it
+        try:
+            changed = self._figures.take_changed(counters, now)
+            return [self._publish_own(key, b"o=sys\n", body) for key, body in changed]
+        except StoreFull:
+            return []  # the clients' values come first
+
+    def _publish_own(self, key: bytes, properties: bytes, body: bytes) -> Publish:
+        """An update of the server's own, which no client has written. Raises StoreFull."""
+        sequence = self.sequence + 1
+        frames = (key, encode_sequence(sequence), self._make_uuid(), properties, body)
+        self.store.apply(frames, sequence)
         self._subtrees.count(key, sequence)
         return Publish(frames)
 
@@ -361,6 +386,8 @@ class ServerProtocol:
         new_epoch = max(epoch, epoch_of(self.sequence) + 1, self._epoch_floor + 1)
         self.store.sequence = make_sequence(new_epoch, 0)
         self._next_beat = now
+        if self._figures is not None:
+            self._figures.begin(now)
         return self._apply_pending(now) + self._beat_if_due(now)
 
     def receive_epoch(self, epoch: int, now: float) -> list[Effect]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 
 import click
@@ -78,6 +79,9 @@ _COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
     help="Where operators ask and order: `reactor status`, `switchover`, `promote`. A number is a"
     " port of 127.0.0.1. Whoever reaches it may order.",
 )
+@click.option(
+    "--sys", "figures", is_flag=True, help="Publish the server's own figures below $SYS/."
+)
 def serve_clone(
     model: int,
     port: int,
@@ -90,6 +94,7 @@ def serve_clone(
     heartbeat: float,
     timeout: float | None,
     control: str,
+    figures: bool,
 ) -> None:
     """Hold a map that many clients share, and number their changes.
 
@@ -105,7 +110,7 @@ def serve_clone(
         --state-bind tcp://127.0.0.1:5004 --state-connect tcp://127.0.0.1:5003
     """
     _check_pair(role, state_bind, state_connect, peer, timeout)
-    _check_model(model, role, collector)
+    _check_model(model, role, collector, {"--control": control, "--sys": figures})
     socket_type = _COLLECTORS[collector] if collector else None
     try:
         if model in _MODELS:
@@ -122,6 +127,7 @@ def serve_clone(
             heartbeat=heartbeat,
             timeout=timeout,
             control=control,
+            figures=figures,
         )
     except (ValueError, EndpointError) as error:
         raise click.UsageError(str(error)) from None
@@ -136,11 +142,16 @@ def _serve_model(model: int, port: int, host: str, heartbeat: float, collector: 
     serve(server, lambda: [server.endpoint], *others)
 
 
-def _check_model(model: int, role: str | None, collector: str | None) -> None:
+def _check_model(
+    model: int, role: str | None, collector: str | None, of_model_6: Mapping[str, object]
+) -> None:
     if role and model != 6:
         raise click.UsageError(f"--role {role}: model {model} has no pairs, model 6 has.")
     if collector and model in _FED:
         raise click.UsageError(f"--collector: clients of model {model} do not write.")
+    given = [name for name, value in of_model_6.items() if value]
+    if given and model != 6:
+        raise click.UsageError(f"{', '.join(given)}: model 6 has it, model {model} has not.")
 
 
 def _check_pair(

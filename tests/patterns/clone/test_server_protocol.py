@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from patterns.clone.figures import OwnFigures
 from patterns.clone.messages import (
     HUGZ,
     KTHXBAI,
@@ -18,6 +19,7 @@ from patterns.clone.messages import (
     heartbeat,
     make_sequence,
     parse_properties,
+    refusal,
     sequence_of,
 )
 from patterns.clone.pending import PendingList
@@ -520,6 +522,59 @@ class TestSyncing:
         assert [entry[0] for entry in rest[0].entries] == [b"/b"]
         nothing = active()
         assert nothing.become_passive(2.0, nothing.sequence)[1:] == [RequestSnapshot(1)]
+
+
+class TestFigures:
+    def told(self, effects):
+        return {e.frames[0]: e.frames[4] for e in effects if e.frames[0].startswith(b"$SYS/")}
+
+    def test_an_active_server_publishes_its_own_figures_below_sys(self):
+        protocol = active(figures=OwnFigures(5.0))
+        protocol.order_update(kvset(b"/a"), 0.1)
+        told = self.told(protocol.tick(0.2))
+        assert (told[b"$SYS/keys"], told[b"$SYS/updates"]) == (b"1", b"1")
+        assert contents(protocol)[b"$SYS/updates"] == b"1"
+
+    def test_what_has_not_changed_is_not_told_again_and_nothing_before_its_time(self):
+        protocol = active(figures=OwnFigures(5.0))
+        protocol.tick(0.1)
+        protocol.order_update(kvset(b"/a"), 1.0)
+        assert self.told(protocol.tick(2.0)) == {}
+        assert set(self.told(protocol.tick(5.2))) == {b"$SYS/keys", b"$SYS/updates"}
+        protocol.tick(10.3)  # the number of keys has grown by these keys themselves
+        before = protocol.sequence
+        for second in range(11, 60):
+            assert self.told(protocol.tick(float(second))) == {}
+        assert protocol.sequence == before
+
+    def test_no_client_may_write_there(self):
+        protocol = active(figures=OwnFigures())
+        for frames in (kvset(b"$SYS/keys"), kvset(b"$SYS/mine"), kvset(b"$SYS/keys", b"")):
+            answer = protocol.order_update(frames, 1.0)
+            assert answer == refusal(frames, "reserved")
+        assert contents(protocol) == {}
+        assert protocol.progress().writes == 0
+
+    def test_it_is_a_key_like_any_other_without_them(self):
+        protocol = active()
+        assert protocol.order_update(kvset(b"$SYS/mine"), 1.0)[4] == b"x"
+
+    def test_a_passive_server_tells_nothing_and_a_new_active_everything(self):
+        protocol = passive(0.0, figures=OwnFigures())
+        assert protocol.tick(20.0) == []
+        told = self.told(protocol.become_active(21.0) + protocol.tick(21.0))
+        assert told[b"$SYS/epoch"] == b"%d" % epoch_of(protocol.sequence)
+
+    def test_its_own_figures_do_not_count_as_writes_of_clients(self):
+        protocol = active(figures=OwnFigures())
+        protocol.tick(0.1)
+        assert (protocol.progress().writes, protocol.statistics().updates) == (0, 0)
+
+    def test_a_full_store_goes_on_without_them(self):
+        full = active(figures=OwnFigures(), make_store=lambda: KeyValueStore(max_keys=1))
+        full.order_update(kvset(b"/a"), 0.1)
+        assert self.told(full.tick(0.2)) == {}
+        assert full.order_update(kvset(b"/a", b"y"), 0.3)[4] == b"y"
 
 
 class TestPromotion:

@@ -480,3 +480,18 @@ async def test_in_models_three_to_six_clients_write(start_process, model, collec
             assert late.items() == [(b"/a/2", b"two")]
     process.terminate()
     assert process.wait(timeout=SECONDS) == 0
+
+
+def test_a_server_publishes_its_own_figures_if_it_is_told_to(start_process, reactor_command):
+    server = start_process("serve", "clone", "--port", "0", "--sys")
+    endpoint = ready(server)
+    result = reactor_command("ls", "$SYS/", "--server", endpoint)
+    assert result.exit_code == 0 and "$SYS/keys" in result.stdout
+    refused = reactor_command("put", "$SYS/mine", "1", "--server", endpoint)
+    assert refused.exit_code == 1 and "reserved" in refused.stderr
+
+
+@pytest.mark.parametrize("option", [("--sys",), ("--control", "5559")])
+def test_what_model_6_has_is_refused_for_the_others(reactor_command, option):
+    result = reactor_command("serve", "clone", "--model", "4", *option)
+    assert result.exit_code == 2 and option[0] in result.stderr
