@@ -457,6 +457,8 @@ class TestActives:
         now = 1.0
         for to_backup in [*order, True, False, True, False, True, False]:
             now += 0.1
+            for star in (pair.primary, pair.backup):
+                star.tick(now)
             source, target = (
                 (pair.primary, pair.backup) if to_backup else (pair.backup, pair.primary)
             )
