@@ -605,6 +605,9 @@ class ClientProtocol:
 
         Whoever led in it may be gone for good, and this server never have heard of it: tell it.
         """
+        if self.join_after is not None:
+            self.epoch = 0  # a server of a model without votes is the only one: believe it then
+            return []
         self._refusals += 1
         if self._refusals <= 1:
             return []

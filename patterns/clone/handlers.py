@@ -18,19 +18,22 @@ from patterns.binary_star.messages import Role
 from patterns.binary_star.protocol import BinaryStarStatistics
 from patterns.clone.alarm import Alarm
 from patterns.clone.figures import OwnFigures
+from patterns.clone.interfaces import (
+    CollectorInterface,
+    PublisherInterface,
+    SnapshotInterface,
+    check_epoch,
+)
 from patterns.clone.messages import (
     MAX_FRAME,
     Frames,
     MalformedMessage,
     check_update,
-    decode_epoch_notice,
-    decode_snapshot_request,
     epoch_at,
     is_snapshot_end,
     snapshot_request,
-    wants_packs,
 )
-from patterns.clone.ports import collector_of, publisher_of
+from patterns.clone.ports import HWM, bind_in_a_row, publisher_of
 from patterns.clone.server_protocol import (
     PEER_IDENTITY,
     Effect,
@@ -45,22 +48,15 @@ from patterns.clone.server_protocol import (
 )
 from patterns.clone.snapshots import SnapshotSender
 from reactor import (
-    EndpointError,
     Handler,
     HandlerSet,
     HandlerStatistics,
     PeriodicHandler,
-    Policy,
     Stream,
     StreamHandler,
 )
 
-_PORT_ATTEMPTS = 50
 _ALONE = "this server stands alone"
-# A client may say that it has seen an epoch so far ahead of our clock (18 hours), or it lies.
-_EPOCHS_AHEAD = 1 << 20
-# Messages that libzmq keeps for each subscriber before it drops, which the subscriber notices.
-_PUBLISHER_HWM = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +142,16 @@ class CloneServer(HandlerSet):
 
     def build(self) -> Iterable[Handler]:
         """Bind the three ports and return the handlers of each, those of the pair last."""
-        self._router, self._publisher, self._collector = self._bind()
+        streams = bind_in_a_row(self, self.host, self.port, zmq.ROUTER, zmq.XPUB, self.collector)
+        self._router, self._publisher, self._collector = streams
         self.endpoint = self._router.endpoint
         self._snapshots = snapshots = SnapshotSender(self._router, on_turn=self._answer)
         self._alarm = Alarm(self.reactor, self.tick, self._hook_failed)
         handlers: list[Handler] = [
             snapshots,
-            _SnapshotResponder(self._router, self),
-            _Publisher(self._publisher, self),
-            _UpdateCollector(self._collector, self),
+            SnapshotInterface(self._router, self, subtrees=True),
+            PublisherInterface(self._publisher, self),
+            CollectorInterface(self._collector, self),
             _Ticker(self),
         ]
         if self.star is not None:
@@ -165,7 +162,7 @@ class CloneServer(HandlerSet):
                 name="peer-updates",
                 unmarked="connect",
                 subscribe=(b"",),
-                options={zmq.RCVHWM: _PUBLISHER_HWM, zmq.MAXMSGSIZE: MAX_FRAME},
+                options={zmq.RCVHWM: HWM, zmq.MAXMSGSIZE: MAX_FRAME},
             )
             self._peer_ended.set()
             follow.on_disconnected(self._peer_ended.set)
@@ -201,47 +198,6 @@ class CloneServer(HandlerSet):
             server=self.protocol.statistics(),
             star=self.star.protocol.statistics() if self.star else None,
         )
-
-    def _bind(self) -> tuple[Stream, Stream, Stream]:
-        for attempt in range(_PORT_ATTEMPTS):
-            router = self.open_stream(
-                zmq.ROUTER,
-                f"@tcp://{self.host}:{self.port or '*'}",
-                name="snapshots",
-                options={zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: MAX_FRAME},
-            )
-            try:
-                return router, *self._bind_neighbours(router.endpoint)
-            except EndpointError:
-                router.close()
-                if self.port or attempt + 1 == _PORT_ATTEMPTS:
-                    raise
-        raise AssertionError("not reached")
-
-    def _bind_neighbours(self, endpoint: str) -> tuple[Stream, Stream]:
-        publisher = self.open_stream(
-            zmq.XPUB,
-            f"@{publisher_of(endpoint)}",
-            name="publisher",
-            policy=Policy.DROP_OLDEST,
-            options={
-                zmq.XPUB_VERBOSE: 1,
-                zmq.SNDHWM: _PUBLISHER_HWM,
-                zmq.MAXMSGSIZE: MAX_FRAME,
-            },
-        )
-        try:
-            collector = self.open_stream(
-                self.collector,
-                f"@{collector_of(endpoint)}",
-                name="collector",
-                subscribe=(b"",) if self.collector == zmq.SUB else (),
-                options={zmq.RCVHWM: _PUBLISHER_HWM, zmq.MAXMSGSIZE: MAX_FRAME},
-            )
-        except EndpointError:
-            publisher.close()
-            raise
-        return publisher, collector
 
     # What an operator orders
 
@@ -292,8 +248,7 @@ class CloneServer(HandlerSet):
 
     def receive_epoch(self, epoch: int) -> None:
         """A client has seen this epoch. Raises MalformedMessage for one that cannot be yet."""
-        if epoch > epoch_at(self._wall_clock()) + _EPOCHS_AHEAD:
-            raise MalformedMessage(f"epoch {epoch} is in the future")
+        check_epoch(epoch, self._wall_clock())
         self.carry_out(self.protocol.receive_epoch(epoch, self.reactor.now()))
 
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
@@ -377,7 +332,7 @@ class CloneServer(HandlerSet):
             name="peer-snapshot",
             unmarked="connect",
             options={
-                zmq.RCVHWM: _PUBLISHER_HWM,
+                zmq.RCVHWM: HWM,
                 zmq.MAXMSGSIZE: MAX_FRAME,
                 zmq.IDENTITY: PEER_IDENTITY + self._make_uuid(),
             },
@@ -405,54 +360,6 @@ class CloneServer(HandlerSet):
         deadline = self.protocol.deadline
         if deadline is not None:
             self._alarm.at(deadline)
-
-
-class _SnapshotResponder(StreamHandler):
-    """Takes ICANHAZ? from clients: [identity, ICANHAZ?, subtree]."""
-
-    peer_errors = (MalformedMessage,)
-
-    def __init__(self, stream: Stream, server: CloneServer) -> None:
-        super().__init__(stream)
-        self.name = stream.name
-        self._server = server
-
-    def on_message(self, frames: list[bytes]) -> None:
-        identity, *request = frames
-        subtree = decode_snapshot_request(request)
-        if epoch := decode_epoch_notice(subtree):
-            self._server.receive_epoch(epoch)
-        self._server.receive_snapshot_request(identity, subtree, wants_packs(request))
-
-
-class _Publisher(StreamHandler):
-    """Hears who subscribes to what: one frame, 1 or 0 and the topic."""
-
-    def __init__(self, stream: Stream, server: CloneServer) -> None:
-        super().__init__(stream)
-        self.name = stream.name
-        self._server = server
-
-    def on_message(self, frames: list[bytes]) -> None:
-        event = frames[0]
-        if len(frames) != 1 or event[:1] not in (b"\0", b"\1"):
-            self.refuse("neither a subscription nor its end")
-            return
-        self._server.receive_subscription(event[1:], event[:1] == b"\1")
-
-
-class _UpdateCollector(StreamHandler):
-    """Takes KVSET from clients: five frames."""
-
-    peer_errors = (MalformedMessage,)
-
-    def __init__(self, stream: Stream, server: CloneServer) -> None:
-        super().__init__(stream)
-        self.name = stream.name
-        self._server = server
-
-    def on_message(self, frames: list[bytes]) -> None:
-        self._server.receive_update(frames)
 
 
 class _PeerFollower(StreamHandler):

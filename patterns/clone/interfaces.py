@@ -9,8 +9,23 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from patterns.clone.forms import FULL, Form
-from patterns.clone.messages import MalformedMessage, decode_snapshot_request, wants_packs
+from patterns.clone.messages import (
+    MalformedMessage,
+    decode_epoch_notice,
+    decode_snapshot_request,
+    epoch_at,
+    wants_packs,
+)
 from reactor import Stream, StreamHandler
+
+# A client may say that it has seen an epoch so far ahead of our clock (18 hours), or it lies.
+_EPOCHS_AHEAD = 1 << 20
+
+
+def check_epoch(epoch: int, wall_seconds: float) -> None:
+    """Raise MalformedMessage for an epoch that no server can have reached by this Unix time."""
+    if epoch > epoch_at(wall_seconds) + _EPOCHS_AHEAD:
+        raise MalformedMessage(f"epoch {epoch} is in the future")
 
 
 class Service(Protocol):
@@ -22,6 +37,10 @@ class Service(Protocol):
 
     def receive_snapshot_request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
         """A client asks for the entries of a subtree, perhaps for many of them in a message."""
+        ...
+
+    def receive_epoch(self, epoch: int) -> None:
+        """A client has seen this epoch. Raises MalformedMessage for one that cannot be yet."""
         ...
 
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
@@ -47,9 +66,11 @@ class SnapshotInterface(StreamHandler):
         """Have the request answered."""
         identity, *request = frames
         subtree = decode_snapshot_request(request)
-        self._service.receive_snapshot_request(
-            identity, subtree if self._subtrees else b"", wants_packs(request)
-        )
+        if not self._subtrees:
+            subtree = b""
+        if epoch := decode_epoch_notice(subtree):
+            self._service.receive_epoch(epoch)
+        self._service.receive_snapshot_request(identity, subtree, wants_packs(request))
 
 
 class PublisherInterface(StreamHandler):

@@ -11,8 +11,8 @@ import zmq
 
 from patterns.clone.alarm import Alarm
 from patterns.clone.dialects import Dialect
+from patterns.clone.interfaces import check_epoch
 from patterns.clone.messages import (
-    MAX_FRAME,
     MAX_TTL,
     Frames,
     MalformedMessage,
@@ -21,7 +21,7 @@ from patterns.clone.messages import (
     sequence_of,
     whole_seconds,
 )
-from patterns.clone.ports import neighbour
+from patterns.clone.ports import bind_in_a_row
 from patterns.clone.server_protocol import (
     Effect,
     Publish,
@@ -31,19 +31,9 @@ from patterns.clone.server_protocol import (
 )
 from patterns.clone.snapshots import SnapshotSender
 from patterns.clone.store import StoreFull
-from reactor import EndpointError, HandlerSet, HandlerStatistics, Policy, Stream
+from reactor import HandlerSet, HandlerStatistics, Stream
 
 _ZERO = bytes(8)
-_PORT_ATTEMPTS = 50
-# Messages that libzmq keeps for each subscriber before it drops, which the subscriber notices.
-_PUBLISHER_HWM = 100_000
-_OPTIONS: dict[int, dict[int, int]] = {
-    zmq.ROUTER: {zmq.ROUTER_MANDATORY: 1},
-    zmq.XPUB: {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: _PUBLISHER_HWM},
-    zmq.SUB: {zmq.RCVHWM: _PUBLISHER_HWM},
-    zmq.PULL: {zmq.RCVHWM: _PUBLISHER_HWM},
-}
-_NAMES: dict[int, str] = {zmq.ROUTER: "snapshots", zmq.XPUB: "publisher"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +79,7 @@ class ModelServer(HandlerSet):
             packs=self.dialect.form.full,
         )
         self._make_uuid = make_uuid
+        self._wall_clock = wall_clock
         self._publisher: Stream | None = None
         self._sender: SnapshotSender | None = None
 
@@ -106,35 +97,11 @@ class ModelServer(HandlerSet):
 
         What is published goes out at the XPUB or PUB among them.
         """
-        for attempt in range(_PORT_ATTEMPTS):
-            streams: list[Stream] = []
-            try:
-                for socket_type in socket_types:
-                    streams.append(self._bind_next(socket_type, streams))
-                break
-            except EndpointError:
-                for stream in streams:
-                    stream.close()
-                # Without streams not even the first port could be had: no other will be better.
-                if self.port or not streams or attempt + 1 == _PORT_ATTEMPTS:
-                    raise
+        streams = bind_in_a_row(self, self.host, self.port, *socket_types)
         self.endpoint = streams[0].endpoint
         self._alarm = Alarm(self.reactor, self.tick, self._hook_failed)
         (self._publisher,) = [s for s in streams if s.socket_type in (zmq.XPUB, zmq.PUB)]
         return streams
-
-    def _bind_next(self, socket_type: int, bound: Sequence[Stream]) -> Stream:
-        endpoint = f"tcp://{self.host}:{self.port or '*'}"
-        if bound:
-            endpoint = neighbour(bound[0].endpoint, len(bound))
-        return self.open_stream(
-            socket_type,
-            f"@{endpoint}",
-            name=_NAMES.get(socket_type, "collector"),
-            policy=Policy.DROP_OLDEST,
-            subscribe=(b"",) if socket_type == zmq.SUB else (),
-            options={zmq.MAXMSGSIZE: MAX_FRAME, **_OPTIONS.get(socket_type, {})},
-        )
 
     def sender(self, snapshots: Stream) -> SnapshotSender:
         """The handler that sends snapshots through the ROUTER `snapshots`, in the model's form."""
@@ -217,6 +184,11 @@ class ModelServer(HandlerSet):
                 identity, subtree, self.reactor.now(), packed=packed
             )
         )
+
+    def receive_epoch(self, epoch: int) -> None:
+        """A client has seen this epoch. Raises MalformedMessage for one that cannot be yet."""
+        check_epoch(epoch, self._wall_clock())
+        self.carry_out(self.protocol.receive_epoch(epoch, self.reactor.now()))
 
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
         """Somebody listens at the publisher from now on, or not any more."""

@@ -2,9 +2,62 @@
 
 from __future__ import annotations
 
-from reactor import EndpointError
+from collections.abc import Sequence
+
+import zmq
+
+from patterns.clone.messages import MAX_FRAME
+from reactor import EndpointError, HandlerSet, Policy, Stream
 
 LAST_PORT = 65535 - 2  # that can be the first of three
+# Messages that libzmq keeps for each subscriber before it drops, which the subscriber notices.
+HWM = 100_000
+
+_ATTEMPTS = 50
+_NAMES: dict[int, str] = {zmq.ROUTER: "snapshots", zmq.XPUB: "publisher", zmq.PUB: "publisher"}
+_OPTIONS: dict[int, dict[int, int]] = {
+    zmq.ROUTER: {zmq.ROUTER_MANDATORY: 1},
+    zmq.XPUB: {zmq.XPUB_VERBOSE: 1, zmq.SNDHWM: HWM},
+    zmq.PUB: {zmq.SNDHWM: HWM},
+    zmq.SUB: {zmq.RCVHWM: HWM},
+    zmq.PULL: {zmq.RCVHWM: HWM},
+}
+
+
+def bind_in_a_row(server: HandlerSet, host: str, port: int, *socket_types: int) -> list[Stream]:
+    """Bind a stream of `server` to a port for each type, the first one to `port`; 0: any.
+
+    Raises EndpointError if one of them is taken, and leaves nothing open.
+    """
+    for attempt in range(_ATTEMPTS):
+        streams: list[Stream] = []
+        try:
+            for socket_type in socket_types:
+                streams.append(_bind_next(server, host, port, socket_type, streams))
+            return streams
+        except EndpointError:
+            for stream in streams:
+                stream.close()
+            # If not even the first port could be had, no other will be better.
+            if port or not streams or attempt + 1 == _ATTEMPTS:
+                raise
+    raise AssertionError("not reached")
+
+
+def _bind_next(
+    server: HandlerSet, host: str, port: int, socket_type: int, bound: Sequence[Stream]
+) -> Stream:
+    first = f"tcp://{host}:{port or '*'}"
+    endpoint = neighbour(bound[0].endpoint, len(bound)) if bound else first
+    publishes = socket_type in (zmq.XPUB, zmq.PUB)
+    return server.open_stream(
+        socket_type,
+        f"@{endpoint}",
+        name=_NAMES.get(socket_type, "collector"),
+        policy=Policy.DROP_OLDEST if publishes else Policy.ERROR,
+        subscribe=(b"",) if socket_type == zmq.SUB else (),
+        options={zmq.MAXMSGSIZE: MAX_FRAME, **_OPTIONS[socket_type]},
+    )
 
 
 def neighbour(endpoint: str, offset: int) -> str:

@@ -510,6 +510,24 @@ def test_a_late_first_heartbeat_is_a_reason_to_join_again(service):
     assert len(guide.requests) == 2
 
 
+@with_snapshot
+def test_m_11_a_server_without_epochs_in_place_of_ours_is_believed(service, model):
+    """M-11: it is the only one there is, whatever the numbers were before."""
+    server = serve(service, model)
+    server.set(b"old", b"1")
+    client = join(service, model)
+    service.kill(server)
+    guide = GuideServer(service, model)
+    for _ in range(20):
+        service.loop.advance(1.0)
+        if client.state is ClientState.SYNCING:
+            guide.answer(1, (b"new", 1, b"1"))
+    assert client.state is ClientState.LIVE
+    assert client.items() == [(b"new", b"1")]
+    asked = 2 if model.DIALECT.subtrees else 1
+    assert {len(request) - 1 for request in guide.requests} == {asked}
+
+
 # Other forms
 
 
