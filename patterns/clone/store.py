@@ -41,6 +41,13 @@ class KeyValueStore:
     """A map of key to entry, in the order of their last updates, with sequence and deadlines.
 
     `max_keys` and `max_bytes` (all frames together) bound it. Time is monotonic seconds.
+
+    To read, set or delete a key costs O(1), a deletion now and then also the sorting of the keys,
+    which comes to O(log keys) for each. A deadline costs O(log of those there are); snapshots cost
+    what `snapshot` says.
+
+    There are no tombstones. A deletion has a number and a uuid, which DuplicateFilter remembers as
+    any other; who misses it takes a whole snapshot in place of its map, never key by key.
     """
 
     def __init__(self, *, max_keys: int = 1_000_000, max_bytes: int = 1 << 30) -> None:

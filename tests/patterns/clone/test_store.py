@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patterns.clone.messages import KVMessage, decode_ttl, sequence_of
+from patterns.clone.messages import Frames, KVMessage, decode_ttl, sequence_of
 from patterns.clone.store import DuplicateFilter, KeyValueStore, StoreFull
 
 UUID = bytes(range(16))
@@ -269,6 +269,35 @@ def test_the_store_behaves_as_a_dict_with_deadlines(steps, subtree):
     stored = [store.get(name) for name in model]
     assert store.statistics().byte_count == sum(len(b"".join(frames)) for frames in stored)
     assert store.sequence >= max((sequence_of(frames) for frames in stored), default=0)
+
+
+@given(operations, st.integers(1, 5), st.integers(20, 90))
+@settings(deadline=None)
+def test_a_bounded_store_behaves_as_a_dict_that_refuses(steps, max_keys, max_bytes):
+    """And every snapshot is of its instant, every suffix of changes is what has changed since."""
+    store = KeyValueStore(max_keys=max_keys, max_bytes=max_bytes)
+    model: dict[bytes, Frames] = {}
+    taken = []
+    for sequence, (key, body, _, _) in enumerate(steps, 1):
+        frames = KVMessage(key, sequence, body=body).encode()
+        left = {name: entry for name, entry in model.items() if name != key}
+        size = sum(len(b"".join(entry)) for entry in (*left.values(), frames))
+        grows = key not in model or len(body) > len(model[key][4])
+        refused = bool(body) and (len(left) >= max_keys or (grows and size > max_bytes))
+        if refused:
+            with pytest.raises(StoreFull):
+                store.apply(frames, sequence)
+        else:
+            assert store.apply(frames, sequence) == model.get(key)
+            model = {**left, key: frames} if body else left
+        taken.append((sequence, store.snapshot(), tuple(model.values())))
+        assert store.snapshot(b"/a") == tuple(
+            model[name] for name in sorted(model) if name.startswith(b"/a")
+        )
+    for sequence, snapshot, expected in taken:
+        assert snapshot == expected
+        newer = tuple(entry for entry in model.values() if sequence_of(entry) > sequence)
+        assert store.changed_since(sequence) == newer
 
 
 class TestDuplicateFilter:
