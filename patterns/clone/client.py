@@ -109,8 +109,7 @@ class CloneClient(HandlerSet):
             jitter=jitter,
             server_ttl=ttl,
             join_after=None if self.dialect.heartbeats else _JOIN_AFTER,
-            # A server that knows of no votes may stumble over one.
-            vote_after=ttl / 6 if self.dialect.heartbeats else float("inf"),
+            vote_after=ttl / 6,
             vote_interval=ttl / 3,
             learns=server_ttl is None,
             outbox=Outbox(max_writes=max_writes, retry=retry, timeout=write_timeout),

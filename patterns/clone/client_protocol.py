@@ -559,9 +559,10 @@ class ClientProtocol:
         self._heard_at = now
         if not self._beats and self.join_after is not None:
             self._join_at = now + self.join_after
-        self._vote_at = now + self.vote_after
+        if self.join_after is None:  # who sends no heartbeats may stumble over a vote
+            self._vote_at = now + self.vote_after
         self._resume_at = float("inf")
-        if self._hasty_attempts and self._beats:
+        if self._hasty_attempts:
             self._hasty_attempts -= 1
             self._patience, self._vote_wait = self.server_ttl / 6, self.vote_interval / 8
             self._vote_at = now
@@ -579,7 +580,7 @@ class ClientProtocol:
         time: a connection that breaks again and again is none to hurry for.
         """
         followed = self._live_since is not None and now - self._live_since >= self.server_ttl
-        if followed and self._beats:
+        if followed and self.join_after is None:
             self._hasty_attempts = 2 * len(self._round)
         return self._fail(reason, now)
 
@@ -630,7 +631,7 @@ class ClientProtocol:
         if self._live_since is not None and now - self._live_since > self.max_pause:
             self._failures = 0
         self._live_since = None
-        if self._hasty_attempts and self._beats:
+        if self._hasty_attempts:
             self._resume_at = now + min(self.haste, self.server_ttl / 20) * self._jitter()
             return self._connect(now) if now >= self._resume_at else []
         longest = min(self.max_pause, self.pause * 2 ** min(self._failures, 30))
