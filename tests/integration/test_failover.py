@@ -11,6 +11,7 @@ from .pairs import HEARTBEAT, SERVER_TTL, Writer, contents_of
 
 
 async def test_a_killed_primary_costs_no_acknowledged_write_and_no_ten_seconds(pair):
+    """BS-1, BS-2, BS-12: on the Tornado of today, with every warning an error."""
     loop = asyncio.get_running_loop()
     async with CloneClient(pair.endpoints, server_ttl=SERVER_TTL) as client:
         writer = Writer(client)
@@ -26,6 +27,17 @@ async def test_a_killed_primary_costs_no_acknowledged_write_and_no_ten_seconds(p
         assert writer.lost(client.items()) == {}
         assert writer.lost(await contents_of(pair.endpoint("backup"))) == {}
     assert pair.state("backup") == "active"
+
+
+async def test_bs_14_a_client_whose_server_was_killed_ends_at_once(pair):
+    loop = asyncio.get_running_loop()
+    async with CloneClient(pair.endpoints) as client:
+        await client.wait_live(SECONDS)
+        for server in pair.servers.values():
+            server.kill()
+        client.set("never", "arrives")
+        ends_at = loop.time()
+    assert loop.time() - ends_at < 1.0
 
 
 async def test_the_old_primary_comes_back_as_passive_and_takes_over_in_its_turn(pair):

@@ -38,6 +38,7 @@ async def statuses(pair):
 
 
 async def test_operators_see_and_order_a_pair(pair):
+    """BS-10, S6-15: every endpoint is an option, and a server takes orders."""
     await pair.reach("backup", "passive")
     found = await statuses(pair)
     assert {role: server["state"] for role, server in found.items()} == {

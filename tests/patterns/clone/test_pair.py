@@ -237,7 +237,7 @@ def test_a_client_of_a_machine_that_vanishes_is_served_within_two_and_a_half_hea
     assert client.server == BACKUP
 
 
-def test_an_operator_switches_over_and_no_write_fails(service):
+def test_bs_10_an_operator_switches_over_and_no_write_fails(service):
     primary, backup = service.pair()
     client = service.live(follow_both(service))
     futures = []
@@ -382,6 +382,22 @@ def test_a_server_that_stops_by_its_own_will_is_replaced_too(service):
     service.loop.advance(3.0)
     assert states(backup) == [ACTIVE]
     assert writer.lost(contents(backup)) == {}
+
+
+def test_s6_10_a_pair_that_changes_again_and_again_leaks_no_socket(service):
+    pair = service.pair()
+
+    def open_streams():
+        return [len(server.reactor.statistics().streams) for server in pair]
+
+    service.loop.run_pending()
+    before = open_streams()
+    for number in range(10):
+        active, passive = pair if number % 2 == 0 else pair[::-1]
+        assert active.star.switchover() == ""
+        service.loop.run_until(lambda a=active, p=passive: states(a, p) == [PASSIVE, ACTIVE])
+        service.loop.advance(2.0)
+    assert open_streams() == before
 
 
 def test_the_backup_may_die_and_nobody_notices(service):

@@ -369,7 +369,7 @@ class TestPassive:
         protocol.receive_published(kvpub(seq(5), b"/a", b"old"), 1.0)
         assert contents(protocol) == {b"/a": b"1"}
 
-    def test_f30_a_hole_is_noticed_and_everything_fetched_again(self):
+    def test_f30_s6_17_a_hole_is_noticed_and_everything_fetched_again(self):
         protocol = passive()
         effects = protocol.receive_published(kvpub(seq(2), b"/b"), 1.0)
         assert [type(effect) for effect in effects] == [OutOfSync, RequestSnapshot]
@@ -380,7 +380,7 @@ class TestPassive:
         assert protocol.receive_snapshot_end(end, attempt, 1.1) == [Synchronised()]
         assert contents(protocol) == {b"/a": b"x", b"/b": b"x"}
 
-    def test_f30_a_lost_tail_is_noticed_by_the_heartbeat(self):
+    def test_f30_s6_17_a_lost_tail_is_noticed_by_the_heartbeat(self):
         protocol = passive()
         quiet = heartbeat(b"seq=%d\n" % seq(0))
         assert protocol.receive_published(quiet, 1.0) == []

@@ -118,7 +118,7 @@ def test_a_client_that_takes_nothing_is_given_up_after_a_while(service):
     assert (server._snapshots.given_up, len(server._snapshots._transfers)) == (1, 0)
 
 
-def test_one_who_reads_is_not_held_up_by_many_who_do_not(service):
+def test_bs_9_one_who_reads_is_not_held_up_by_many_who_do_not(service):
     server = fill(service.server())
     for _ in range(5):
         slow_dealer(service)
