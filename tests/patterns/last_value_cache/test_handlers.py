@@ -343,6 +343,21 @@ def test_a_turn_tries_more_than_one_of_the_replays_that_wait(reactor, feed):
     assert other.messages == [(b"b", b"1")]
 
 
+def test_more_prefixes_than_it_can_count_are_not_served(reactor, feed, cache):
+    cache._interest.max_prefixes = 2
+    publish(feed, reactor, (b"a", b"1"), (b"b", b"1"), (b"c", b"1"))
+    with structlog.testing.capture_logs():
+        joiners = [subscribe(reactor, prefix) for prefix in (b"a", b"b", b"c", b"a")]
+    publish(feed, reactor, (b"c", b"2"))
+    assert [joiner.messages for joiner in joiners] == [
+        [(b"a", b"1")],
+        [(b"b", b"1")],
+        [],
+        [(b"a", b"1")],
+    ]
+    assert cache.handlers[0].refused == 1
+
+
 # Life
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 import zmq
 
-from patterns.last_value_cache import LastValueCache
+from patterns.last_value_cache import ConflatingSubscriber, LastValueCache
 from reactor import Reactor
 
 SECONDS = 10.0
@@ -218,3 +218,62 @@ async def test_two_publishers_and_a_subscriber_that_binds(reactor, context):
         with open_socket(context, zmq.SUB, behind, b"") as late:
             messages = await asyncio.to_thread(received, late, 2)
             assert sorted(messages) == [[b"a", b"1"], [b"b", b"1"]]
+
+
+async def test_a_plain_dealer_can_take_the_newest_values_by_credit(reactor, context):
+    cache = started(reactor, conflated="tcp://127.0.0.1:*")
+    front, _, conflated = cache.bound_endpoints
+    with open_socket(context, zmq.DEALER, conflated) as dealer:
+        dealer.send_multipart([b"JOIN", (2).to_bytes(4), b"a", b"b"])
+        assert await asyncio.to_thread(received, dealer, 1) == [[b"SYNCED"]]
+        updates = [[topic, b"%d" % n] for n in range(100) for topic in (b"a", b"b", b"c")]
+        await asyncio.to_thread(publish_all, context, front, updates)
+        first = await asyncio.to_thread(received, dealer, 2)
+        assert {frames[1] for frames in first} == {b"a", b"b"}
+        await until(lambda: cache.values.lookup(b"b") == (b"b", b"99"))
+        dealer.send_multipart([b"CREDIT", (2).to_bytes(4)])
+        rest = await asyncio.to_thread(everything, dealer)
+        last = {frames[1]: frames[2] for frames in first + rest}
+        assert last == {b"a": b"99", b"b": b"99"}
+        assert len(rest) <= 2
+        dealer.send(b"HUGZ")
+        assert await asyncio.to_thread(received, dealer, 1) == [[b"HUGZ"]]
+
+
+async def test_who_is_killed_is_forgotten_and_who_comes_back_joins_anew(reactor, context):
+    """Real connections that end: a ROUTER learns of it only when it sends."""
+    cache = started(reactor, conflated="tcp://127.0.0.1:*")
+    *_, conflated = cache.bound_endpoints
+    with open_socket(context, zmq.DEALER, conflated) as dealer:
+        # As much as may be on its way before the ROUTER learns that nobody is there.
+        dealer.send_multipart([b"JOIN", (10_000).to_bytes(4), b""])
+        assert await asyncio.to_thread(received, dealer, 1) == [[b"SYNCED"]]
+    collector = cache.handlers[2]
+
+    def forgotten():
+        collector.on_batch([[b"a", b"%d" % cache.values.byte_count]])
+        return not cache.statistics().conflated_subscribers
+
+    await until(forgotten)
+    with open_socket(context, zmq.DEALER, conflated) as dealer:
+        dealer.send_multipart([b"CREDIT", (2).to_bytes(4)])
+        assert await asyncio.to_thread(received, dealer, 1) == [[b"REJOIN"]]
+
+
+async def test_a_conflating_subscriber_on_real_sockets(reactor, context):
+    cache = started(reactor, conflated="tcp://127.0.0.1:*")
+    front, _, conflated = cache.bound_endpoints
+    got = {}
+
+    class Slow(ConflatingSubscriber):
+        async def on_message(self, frames):
+            got.setdefault(frames[0], []).append(int(frames[1]))
+            await asyncio.sleep(0)
+
+    slow = Slow(conflated, credit=5)
+    reactor.register(slow)
+    updates = [[b"%d" % topic, b"%d" % n] for n in range(1, 200) for topic in range(20)]
+    await asyncio.to_thread(publish_all, context, front, updates)
+    await until(lambda: [numbers[-1] for numbers in got.values()] == [199] * 20)
+    assert all(numbers == sorted(set(numbers)) for numbers in got.values())
+    assert slow.synchronised and slow.statistics().joined == 1
