@@ -118,7 +118,10 @@ def sub(
     printer = _Printer(_FORMATS[style](verbose), count, timeout)
     subscriber: _Plain | _Guarded | _Conflated
     if conflate:
-        subscriber = _Conflated(endpoints[0], prefixes, printer)
+        try:
+            subscriber = _Conflated(endpoints[0], prefixes, printer)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
     elif snail is None:
         subscriber = _Plain(endpoints, prefixes, high_water_mark, printer)
     else:

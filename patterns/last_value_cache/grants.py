@@ -22,23 +22,27 @@ class Grants:
     so it is on for the time of one send only, and plain XPUB_MANUAL otherwise. If some peer leaves
     within the some 50 us between the receiving and that send, libzmq 4.3.5 sends to all after all.
 
-    Where the option is missing, `alone` is False, and libzmq grants everything by itself.
+    Where the option is missing, `alone` is False, and libzmq grants everything by itself. This is
+    found out, and the stream opened, by `open`: who came before could not be granted anything.
     """
 
-    def __init__(self, stream: Stream, reactor: Reactor, endpoints: str) -> None:
+    def __init__(self, stream: Stream, endpoints: str) -> None:
         self.alone = False
         self._stream = stream
-        self._reactor = reactor
         self._endpoints = endpoints
         self._log = structlog.get_logger("reactor").bind(stream=stream.name)
+
+    def open(self) -> None:
+        """Choose the mode, then bind or connect; raises EndpointError."""
         # Counts without manual mode only: every subscription is heard, and every end of one.
-        stream.set_option(zmq.XPUB_VERBOSER, 1)
+        self._stream.set_option(zmq.XPUB_VERBOSER, 1)
         try:
-            stream.set_option(zmq.XPUB_MANUAL_LAST_VALUE, 1)
+            self._stream.set_option(zmq.XPUB_MANUAL_LAST_VALUE, 1)
             self._end_alone()
             self.alone = True
         except OptionError as error:
             self._log.warning("new subscribers are not served alone", reason=str(error))
+        self._stream.open([self._endpoints], "bind")
 
     def grant(self, prefix: bytes) -> None:
         """Send whose subscription has just been received what begins with `prefix`."""
@@ -60,7 +64,7 @@ class Grants:
         finally:
             self._end_alone()
 
-    def give_up(self) -> None:
+    def give_up(self, reactor: Reactor) -> None:
         """Let libzmq grant, and everybody subscribe again.
 
         For when a peer, which can only be an XSUB, has sent what is no subscription: libzmq 4.3.5
@@ -81,15 +85,15 @@ class Grants:
             elif not endpoint.startswith("inproc:"):  # whose connections would stay
                 self._stream.unbind(endpoint)
                 bound.append(endpoint)
-        self._bind_again(bound)
+        self._bind_again(reactor, bound)
 
-    def _bind_again(self, endpoints: list[str]) -> None:
+    def _bind_again(self, reactor: Reactor, endpoints: list[str]) -> None:
         """Bind, as soon as libzmq has closed the old sockets, which it does in another thread."""
         while endpoints and not self._stream.closed:
             try:
                 self._stream.bind(endpoints[0])
             except EndpointError:
-                self._reactor.call_later(_BIND_AGAIN_SECONDS, self._bind_again, endpoints)
+                reactor.call_later(_BIND_AGAIN_SECONDS, self._bind_again, reactor, endpoints)
                 return
             del endpoints[0]
 

@@ -11,6 +11,7 @@ from patterns.last_value_cache.conflation import MAX_SUBSCRIBERS, Conflation
 from patterns.last_value_cache.conflation import PATIENCE_SECONDS as CONFLATED_PATIENCE_SECONDS
 from patterns.last_value_cache.conflator import Conflator
 from patterns.last_value_cache.demand import Demand
+from patterns.last_value_cache.grants import Grants
 from patterns.last_value_cache.interest import LINGER_SECONDS, Interest
 from patterns.last_value_cache.messages import MAX_CREDIT, MAX_PREFIX_BYTES
 from patterns.last_value_cache.publisher import Publisher
@@ -121,9 +122,7 @@ class LastValueCache(HandlerSet):
         self._conflation.clear()
         frontend = self._open_frontend()
         demand = Demand(self._interest, self.values, frontend if self.on_demand else None)
-        self._publisher = Publisher(
-            self._open_backend(), self.values, demand, self.patience, self.backend
-        )
+        self._publisher = self._open_publisher(demand)
         self._collector = Collector(frontend, self.values, self._publisher)
         ticking: list[Callable[[float], None]] = [self.values.expire, demand.tick]
         handlers: list[Handler] = [self._publisher]
@@ -145,12 +144,10 @@ class LastValueCache(HandlerSet):
             options={zmq.RCVHWM: self.high_water_mark},
         )
 
-    def _open_backend(self) -> Stream:
-        return self.open_stream(
+    def _open_publisher(self, demand: Demand) -> Publisher:
+        stream = self.open_stream(
             zmq.XPUB,
-            self.backend,
             name="backend",
-            unmarked="bind",
             options={
                 # For good: libzmq 4.3.5 crashes if it changes while a peer leaves (its issue 4524).
                 zmq.SNDHWM: self.high_water_mark,
@@ -160,6 +157,9 @@ class LastValueCache(HandlerSet):
             queue_limit=0,
             policy=Policy.DROP_NEWEST,
         )
+        grants = Grants(stream, self.backend)
+        grants.open()
+        return Publisher(stream, grants, self.values, demand, self.patience)
 
     def _open_conflated(self) -> Stream:
         return self.open_stream(

@@ -41,7 +41,7 @@ class Publisher(StreamHandler):
     name = "LastValueCache.backend"
 
     def __init__(
-        self, stream: Stream, values: LastValues, demand: Demand, patience: float, endpoints: str
+        self, stream: Stream, grants: Grants, values: LastValues, demand: Demand, patience: float
     ) -> None:
         super().__init__(stream)
         self.subscriptions = 0
@@ -49,15 +49,11 @@ class Publisher(StreamHandler):
         self.replayed = 0
         self.overflows = 0
         self.given_up = 0
+        self._grants = grants
         self._values = values
         self._demand = demand
         self._replays = Replays(values, patience)
-        self._endpoints = endpoints
         self._timer: OneShotTimer | None = None
-
-    def on_start(self) -> None:
-        """Find out whether new subscribers can be served alone."""
-        self._grants = Grants(self.stream, self.reactor, self._endpoints)
 
     def on_message(self, frames: list[bytes]) -> None:
         """Serve b"\\x01" + prefix, end what is owed to b"\\x00" + prefix, refuse the rest."""
@@ -70,7 +66,7 @@ class Publisher(StreamHandler):
                 self._replays.receive_unsubscription(prefix)
         else:
             self.refuse("not a subscription", frames=len(frames), begins=frames[0][:80])
-            self._grants.give_up()
+            self._grants.give_up(self.reactor)
 
     def _receive_subscription(self, prefix: bytes) -> None:
         if not self._demand.add(prefix):

@@ -29,6 +29,7 @@ from patterns.last_value_cache.messages import (
     UPDATE,
     Join,
     MalformedMessage,
+    decode_join,
     encode_credit,
     encode_join,
 )
@@ -83,10 +84,8 @@ class ConflatingSubscriber(HandlerSet):
     ) -> None:
         super().__init__()
         self.endpoint = endpoint
-        self.join = Join(credit, tuple(dict.fromkeys(prefixes)))
-        if not self.join.prefixes:
-            raise ValueError("a subscriber asks for at least one prefix")
         self.intake = Intake(credit, beat, patience)
+        self.join = decode_join(encode_join(Join(credit, tuple(prefixes))))  # or no cache takes it
         self._link: Link | None = None
 
     # For users

@@ -454,6 +454,12 @@ def test_a_conflating_subscriber_connects_to_one_cache(reactor_command, options)
     assert "--conflate" in result.stderr
 
 
+def test_a_conflating_subscriber_of_a_topic_that_is_too_long_is_wrong_usage(reactor_command):
+    result = reactor_command("sub", "--conflate", "a" * 256)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "255 bytes" in result.stderr
+
+
 def test_a_conflating_subscriber_without_a_cache_has_no_answer(reactor_command):
     result = reactor_command(
         "sub", "--conflate", "--connect", KERNEL.replace("*", "1"), "--timeout", "0.2"

@@ -281,9 +281,10 @@ def test_a_subscriber_that_hears_nonsense_refuses_it(reactor):
     assert keeper.handlers[0].refused == 3
 
 
-def test_a_subscriber_without_prefixes_is_an_error():
-    with pytest.raises(ValueError, match="at least one prefix"):
-        ConflatingSubscriber(CONFLATED, [])
+@pytest.mark.parametrize("prefixes", [[], [bytes(256)], [b"%d" % n for n in range(1001)]])
+def test_prefixes_that_no_cache_takes_are_an_error(prefixes):
+    with pytest.raises(ValueError, match="prefix"):
+        ConflatingSubscriber(CONFLATED, prefixes)
 
 
 def test_an_endpoint_that_is_taken_is_an_error(reactor, feed):
