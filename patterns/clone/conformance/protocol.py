@@ -23,7 +23,7 @@ from patterns.clone.conformance.session import (
     Write,
     WriteByPush,
 )
-from patterns.clone.messages import Frames, KVMessage
+from patterns.clone.messages import Frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class ConformanceProtocol:
 
     def leftovers(self) -> list[Frames]:
         """The KVSETs that delete what the check has written, for one that is broken off."""
-        return [KVMessage(key).encode() for key in self._session.written]
+        return [self._session.erasure(key) for key in self._session.written]
 
     def _go_on(self, now: float | None = None) -> list[Effect]:
         """Take the steps that what has arrived, or the time, allows."""

@@ -349,7 +349,7 @@ def write_reserved_keys(session: Session) -> Step[None]:
         answered = [*answer.entries, answer.end or ()]
         if any(frames[:1] == (word,) and frames[-1] == body for frames in answered):
             found.append(note(f"{word.decode()} is taken as a key"))
-            session.write_raw(KVMessage(word).encode())
+            session.erase(word)
         else:
             session.written.pop(word, None)
     session.conclude(clauses.RESERVED_KEYS, found, "refused")
@@ -382,7 +382,7 @@ def clean_up(session: Session) -> Step[None]:
     left = list(session.written)
     for _ in range(max(1, round(session.timeout / CLEANING_SECONDS))):
         for key in left:
-            session.write_raw(KVMessage(key).encode())
+            session.erase(key)
         answer = session.ask(session.prefix)
         if not (yield from session.wait_answered(answer)):
             break

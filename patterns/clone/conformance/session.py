@@ -161,6 +161,14 @@ class Session:
             self.written[frames[0]] = None
         self.effects.append(Write(frames))
 
+    def erase(self, key: bytes) -> None:
+        """Delete a key, whoever has written it."""
+        self.effects.append(Write(self.erasure(key)))
+
+    def erasure(self, key: bytes) -> Frames:
+        """The KVSET that deletes a key. With a uuid: without one it would be a risk of its own."""
+        return KVMessage(key, 0, self._make_uuid()).encode()
+
     def ask(self, subtree: bytes) -> Answer:
         """Ask for a snapshot; the answer fills as time passes."""
         return self.ask_raw(snapshot_request(subtree))

@@ -83,6 +83,16 @@ def test_gentle_sends_nothing_malformed(service, check):
     assert found(report, FAIL) == {}
 
 
+def test_s6_12_gentle_writes_nothing_without_a_uuid(service, check):
+    """S6-12: the passive server of a pair of the Guide's in C crashes on an update without one."""
+    heard = service.subscriber(b"/chp-check/")
+    service.run(ChpServer(), "server")
+    check(gentle=True)
+    assert heard.arrived
+    # The server has none either when it deletes what has expired.
+    assert {f[0][-3:] for f in heard.arrived if not f[2]} <= {b"ttl"}
+
+
 # Servers that do not
 
 
