@@ -42,6 +42,7 @@ class ModelServerStatistics(HandlerStatistics):
 
     messages_refused: int
     snapshots_sent: int
+    snapshots_waiting: int
     snapshots_given_up: int
     server: ServerStatistics
 
@@ -106,7 +107,8 @@ class ModelServer(HandlerSet):
     def sender(self, snapshots: Stream) -> SnapshotSender:
         """The handler that sends snapshots through the ROUTER `snapshots`, in the model's form."""
         form = self.dialect.form
-        self._sender = SnapshotSender(snapshots, None if form.full else form.encode)
+        encode = None if form.full else form.encode
+        self._sender = SnapshotSender(snapshots, encode, self._answer)
         return self._sender
 
     # Life
@@ -129,6 +131,7 @@ class ModelServer(HandlerSet):
             refused=common.refused,
             messages_refused=sum(member.refused for member in self._members()),
             snapshots_sent=self._sender.sent if self._sender else 0,
+            snapshots_waiting=self._sender.waiting if self._sender else 0,
             snapshots_given_up=self._sender.given_up if self._sender else 0,
             server=self.protocol.statistics(),
         )
@@ -178,11 +181,14 @@ class ModelServer(HandlerSet):
             self._arm()  # a ttl may be the next thing that is due
 
     def receive_snapshot_request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
-        """A client joins."""
+        """A client joins; of many, so many at a time."""
+        assert self._sender is not None
+        self._sender.request(identity, subtree, packed)
+
+    def _answer(self, identity: bytes, subtree: bytes, packed: bool) -> None:
+        now = self.reactor.now()
         self.carry_out(
-            self.protocol.receive_snapshot_request(
-                identity, subtree, self.reactor.now(), packed=packed
-            )
+            self.protocol.receive_snapshot_request(identity, subtree, now, packed=packed)
         )
 
     def receive_epoch(self, epoch: int) -> None:
