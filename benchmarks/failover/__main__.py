@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -204,10 +205,15 @@ def table(faults: Sequence[Fault]) -> Iterator[str]:
         yield "| " + " | ".join(cells) + " |"
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 1 if anything was lost, came back or differs."""
     options = parse(arguments)
     be_quiet()
+    signal.signal(signal.SIGTERM, _interrupt)  # or the servers would be left behind
     with ExitStack() as stack:
         folder = Path(options.logs or stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
