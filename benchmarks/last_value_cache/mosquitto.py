@@ -19,7 +19,7 @@ from benchmarks.clone.peers import Service, start_program, unused_port
 from benchmarks.ends import TOPICS
 from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
 from benchmarks.processes import Pipe, Role
-from benchmarks.samples import Meter
+from benchmarks.samples import Meter, Rate
 
 _NAMES = [topic.decode() for topic in TOPICS]
 _JOINS = 20
@@ -28,7 +28,8 @@ _WAIT_SECONDS = 120.0
 
 def _client(address: str) -> Any:
     """Return a client that is connected, whose network loop the caller runs."""
-    from paho.mqtt.client import CallbackAPIVersion, Client
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion
 
     host, _, port = address.partition(":")
     client = Client(CallbackAPIVersion.VERSION2)
@@ -67,7 +68,7 @@ def subscribe(pipe: Pipe, address: str, flood: Flood) -> None:
     client.on_connect = lambda *_: client.subscribe("#")
     client.loop_start()
     done.wait()
-    pipe.send(meter.rate())
+    pipe.send((meter.rate(), received))
 
 
 def retain(pipe: Pipe, address: str, topics: int) -> None:
@@ -135,13 +136,14 @@ def serve(stack: ExitStack, no_delay: bool = False) -> Service:
     return start_program(stack, [_program(), "-c", str(settings)], port)
 
 
-def rate(flood: Flood) -> float:
-    """Return the messages a second at a subscriber."""
+def rate(flood: Flood) -> Rate:
+    """Return the messages a second at a subscriber, and the CPU of the server for each."""
     with ExitStack() as stack:
-        address = serve(stack).address
+        server = serve(stack)
+        address = server.address
         publishing = stack.enter_context(Role(publish, address, flood))
         roles = (Role(subscribe, address, flood) for _ in range(flood.subscribers))
-        return rate_of(publishing, roles)
+        return rate_of(publishing, roles, server.cpu_seconds)
 
 
 def joins(no_delay: bool, topics: int) -> tuple[float, float]:

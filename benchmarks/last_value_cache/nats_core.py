@@ -17,7 +17,7 @@ from benchmarks.clone.peers import Service, start_program, unused_port
 from benchmarks.ends import TOPICS
 from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
 from benchmarks.processes import Pipe, Role
-from benchmarks.samples import Meter
+from benchmarks.samples import Meter, Rate
 
 _SUBJECTS = [topic.decode() for topic in TOPICS]
 
@@ -61,7 +61,7 @@ def subscribe(pipe: Pipe, address: str, flood: Flood) -> None:
         pipe.send("ready")
         meter = Meter(flood.count - len(TOPICS), flood.seconds)
         await meter.watch(lambda: received)
-        pipe.send(meter.rate())
+        pipe.send((meter.rate(), received))
 
     asyncio.run(main())
 
@@ -76,13 +76,14 @@ def serve(stack: ExitStack) -> Service:
     return start_program(stack, command, port)
 
 
-def rate(flood: Flood) -> float:
-    """Return the messages a second at a subscriber."""
+def rate(flood: Flood) -> Rate:
+    """Return the messages a second at a subscriber, and the CPU of the server for each."""
     with ExitStack() as stack:
-        address = serve(stack).address
+        server = serve(stack)
+        address = server.address
         publishing = stack.enter_context(Role(publish, address, flood))
         roles = (Role(subscribe, address, flood) for _ in range(flood.subscribers))
-        return rate_of(publishing, roles)
+        return rate_of(publishing, roles, server.cpu_seconds)
 
 
 def _program() -> str:

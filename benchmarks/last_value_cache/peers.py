@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from benchmarks.processes import Role
+from benchmarks.samples import Rate
 
 
 @dataclass(frozen=True)
@@ -23,24 +24,32 @@ class Flood:
 class Peer:
     """One way to get messages, and the last ones; a measurement it has no part in is None.
 
-    `rate(flood)`: messages a second at one subscriber, the mean of all. `join(topics)`: seconds
-    until a subscriber that begins has the value of one topic out of so many, and of all.
+    `rate(flood)`: messages a second at one subscriber, the mean of all, and the CPU for each: of a
+    proxy's main thread, or of a broker as a whole. `join(topics)`: seconds until a subscriber that
+    begins has the value of one topic out of so many, and of all.
     """
 
     name: str
     version: str
-    rate: Callable[[Flood], float] | None
+    rate: Callable[[Flood], Rate] | None
     join: Callable[[int], tuple[float, float]] | None = None
 
 
-def rate_of(publishing: Role, subscribing: Iterator[Role]) -> float:
-    """Return the mean rate that subscribers tell, when all have said that they are ready.
+def rate_of(
+    publishing: Role, subscribing: Iterator[Role], cpu_seconds: Callable[[], float]
+) -> Rate:
+    """Return the mean of what subscribers tell, when all have said that they are ready.
 
-    The publisher is told to begin with a word, and goes on until it is killed.
+    The publisher is told to begin with a word, and goes on until it is killed. A subscriber tells
+    its rate, and how many messages it has got.
     """
     with ExitStack() as stack:
         subscribers = [stack.enter_context(role) for role in subscribing]
         for subscriber in subscribers:
             subscriber.get()
+        before = cpu_seconds()
         publishing.put("go")
-        return sum(float(subscriber.get()) for subscriber in subscribers) / len(subscribers)
+        told = [subscriber.get() for subscriber in subscribers]
+        cpu = cpu_seconds() - before
+    rates, counts = zip(*told, strict=True)
+    return Rate(sum(rates) / len(rates), cpu / (sum(counts) / len(counts)) * 1e6)

@@ -13,7 +13,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 from benchmarks.ends import BEGIN, LOOPBACK, endpoint_of, open_socket, send_all
 from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
 from benchmarks.processes import Pipe, Role
-from benchmarks.samples import REACTOR, Meter
+from benchmarks.samples import REACTOR, Meter, Rate
 from patterns.last_value_cache import LastValueCache
 from reactor import Reactor
 
@@ -51,7 +51,7 @@ def subscribe(pipe: Pipe, endpoint: str, flood: Flood) -> None:
             receive(0)
             receive(0)
         received += 100
-    pipe.send(meter.rate())
+    pipe.send((meter.rate(), received))
 
 
 def join(pipe: Pipe, endpoint: str, topics: int) -> None:
@@ -151,15 +151,15 @@ def _topic(number: int) -> bytes:
     return b"topic%07d" % number
 
 
-def _rate_through(proxy: Callable[..., None]) -> Callable[[Flood], float]:
-    def rate(flood: Flood) -> float:
+def _rate_through(proxy: Callable[..., None]) -> Callable[[Flood], Rate]:
+    def rate(flood: Flood) -> Rate:
         with (
             Role(publish, flood) as publishing,
             Role(proxy, publishing.get(), 0) as proxying,
         ):
             endpoint = proxying.get()
             roles = (Role(subscribe, endpoint, flood) for _ in range(flood.subscribers))
-            return rate_of(publishing, roles)
+            return rate_of(publishing, roles, proxying.cpu_seconds)
 
     return rate
 

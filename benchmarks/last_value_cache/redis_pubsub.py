@@ -13,7 +13,7 @@ from benchmarks.clone.peers import Service, start_program, unused_port
 from benchmarks.ends import TOPICS
 from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
 from benchmarks.processes import Pipe, Role
-from benchmarks.samples import Meter
+from benchmarks.samples import Meter, Rate
 
 
 def _connect(address: str) -> Any:
@@ -47,7 +47,7 @@ def subscribe(pipe: Pipe, address: str, flood: Flood) -> None:
     while not meter.note(received):
         for _ in range(100):
             received += subscription.get_message(timeout=10) is not None
-    pipe.send(meter.rate())
+    pipe.send((meter.rate(), received))
 
 
 def serve(stack: ExitStack) -> Service:
@@ -59,13 +59,14 @@ def serve(stack: ExitStack) -> Service:
     return start_program(stack, [*command, *limits], port)
 
 
-def rate(flood: Flood) -> float:
-    """Return the messages a second at a subscriber."""
+def rate(flood: Flood) -> Rate:
+    """Return the messages a second at a subscriber, and the CPU of the server for each."""
     with ExitStack() as stack:
-        address = serve(stack).address
+        server = serve(stack)
+        address = server.address
         publishing = stack.enter_context(Role(publish, address, flood))
         roles = (Role(subscribe, address, flood) for _ in range(flood.subscribers))
-        return rate_of(publishing, roles)
+        return rate_of(publishing, roles, server.cpu_seconds)
 
 
 def peers() -> list[Peer]:
