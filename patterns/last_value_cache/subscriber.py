@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from inspect import isawaitable
 
 import zmq
@@ -33,6 +34,7 @@ from patterns.last_value_cache.messages import (
     encode_credit,
     encode_join,
 )
+from patterns.last_value_cache.values import Message
 from reactor import (
     Handler,
     HandlerSet,
@@ -210,21 +212,38 @@ class ConflatingSubscriber(HandlerSet):
         self._link.replace_stream(self._connected_stream())
         self.stream.send(*encode_join(self.join))
 
-    def _report(self, deletions: tuple[tuple[bytes, ...], ...]) -> Hook:
-        waiting = [self.on_message(list(frames)) for frames in deletions]
-        waiting.append(self.on_synchronised())
-        awaited = [each for each in waiting if each is not None and isawaitable(each)]
-        return _in_turn(awaited) if awaited else None
+    def _report(self, deletions: tuple[Message, ...]) -> Hook:
+        hooks: list[Callable[[], Hook]] = [
+            partial(self.on_message, list(frames)) for frames in deletions
+        ]
+        rest = iter([*hooks, self.on_synchronised])
+        first = self._call_until_awaitable(rest)
+        return None if first is None else self._await_in_turn(first, rest)
+
+    def _call_until_awaitable(self, hooks: Iterator[Callable[[], Hook]]) -> Hook:
+        """Call hooks, also after one that raises, until one is to be awaited: that is returned."""
+        for hook in hooks:
+            try:
+                waiting = hook()
+            except Exception as error:
+                self._hook_failed(error)
+                continue
+            if waiting is not None and isawaitable(waiting):
+                return waiting
+        return None
+
+    async def _await_in_turn(self, waiting: Hook, hooks: Iterator[Callable[[], Hook]]) -> None:
+        while waiting is not None:
+            try:
+                await waiting
+            except Exception as error:
+                self._hook_failed(error)
+            waiting = self._call_until_awaitable(hooks)
 
     @property
     def synchronised(self) -> bool:
         """Whether all values that there were when we joined have come."""
         return self.intake.state is IntakeState.SYNCHRONISED
-
-
-async def _in_turn(awaitables: list[Awaitable[None]]) -> None:
-    for each in awaitables:
-        await each
 
 
 class Link(StreamHandler):

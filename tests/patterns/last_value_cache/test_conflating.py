@@ -161,6 +161,35 @@ def test_a_cache_that_was_restarted_is_joined_anew_and_what_has_gone_is_told(rea
     assert (keeper.marks, keeper.statistics().joined) == ([2, 4], 2)
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_has_gone_is_told_in_full_though_a_hook_raises(reactor, feed, cache, slow):
+    """Also when each deletion is a coroutine: one after the other, then the mark."""
+    reactor.strict = False
+    publish(feed, reactor, *((topic, b"1") for topic in (b"a", b"b", b"c")))
+    keeper = follow(reactor)
+
+    async def on_message(frames):
+        await asyncio.sleep(0.01)
+        return fail_at_a(frames)
+
+    def fail_at_a(frames):
+        keeper.messages.append(tuple(frames))
+        if frames[0] == b"a":
+            raise ValueError("a fault of the user's")
+
+    keeper.on_message = on_message if slow else fail_at_a
+    for topic in (b"a", b"b", b"c"):
+        cache.values.watch(None, None)  # the subscriber is not told, as if it were away
+        cache.values.update([topic, b""])
+    cache.handlers[1].on_start()
+    cache.handlers[1].conflation.clear()
+    with structlog.testing.capture_logs():
+        reactor.loop.advance(2.0)
+    assert keeper.messages[3:] == [(b"a", b""), (b"b", b""), (b"c", b"")]
+    assert keeper.marks == [3, 6]
+    assert keeper.errors == 1
+
+
 def test_a_cache_that_cannot_be_heard_is_joined_anew_until_it_answers(reactor, feed, cache):
     keeper = follow(reactor, patience=3.0)
     reactor.network.partition(CONFLATED, keeper.stream.name)
