@@ -170,7 +170,7 @@ def _sender(socket: FastSocket) -> Send:
             if len(frames) == 2:  # the commonest arity: no slice and no loop, 75 ns less
                 first, last = frames
                 send_frame(first, _NOBLOCK_MORE)
-            elif len(frames) == 5:  # the same for a key-value message: 500 ns less
+            elif len(frames) == 5:  # the same for a key-value message: 200 ns less
                 first, second, third, fourth, last = frames
                 send_frame(first, _NOBLOCK_MORE)
                 send_frame(second, _NOBLOCK_MORE)

@@ -9,7 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import IO, Protocol
 
-from benchmarks.clone import etcd_kv, guide, nats_kv, ours, rates, redis_kv, snapshot
+from benchmarks.clone import (
+    connections,
+    etcd_kv,
+    guide,
+    large,
+    memory,
+    nats_kv,
+    ours,
+    rates,
+    redis_kv,
+    snapshot,
+)
 from benchmarks.clone.peers import Peer
 from benchmarks.samples import Sample, Settings, Target
 from benchmarks.table import render
@@ -26,7 +37,13 @@ class CloneMeasurement(Protocol):
         """Yield the samples of one round, all peers in turn."""
 
 
-MEASUREMENTS: dict[str, CloneMeasurement] = {"rates": rates, "snapshot": snapshot}
+MEASUREMENTS: dict[str, CloneMeasurement] = {
+    "rates": rates,
+    "snapshot": snapshot,
+    "large": large,
+    "connections": connections,
+    "memory": memory,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

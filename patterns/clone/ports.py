@@ -12,6 +12,9 @@ from reactor import EndpointError, HandlerSet, Policy, Stream
 LAST_PORT = 65535 - 2  # that can be the first of three
 # Messages that libzmq keeps for each subscriber before it drops, which the subscriber notices.
 HWM = 100_000
+# Connections that wait to be accepted. With libzmq's 100, a storm of clients runs into the kernel's
+# one-second retry; the kernel cuts this to its own limit.
+BACKLOG = 4096
 
 _ATTEMPTS = 50
 _NAMES: dict[int, str] = {zmq.ROUTER: "snapshots", zmq.XPUB: "publisher", zmq.PUB: "publisher"}
@@ -56,7 +59,7 @@ def _bind_next(
         name=_NAMES.get(socket_type, "collector"),
         policy=Policy.DROP_OLDEST if publishes else Policy.ERROR,
         subscribe=(b"",) if socket_type == zmq.SUB else (),
-        options={zmq.MAXMSGSIZE: MAX_FRAME, **_OPTIONS[socket_type]},
+        options={zmq.MAXMSGSIZE: MAX_FRAME, zmq.BACKLOG: BACKLOG, **_OPTIONS[socket_type]},
     )
 
 

@@ -52,8 +52,10 @@ from patterns.clone.server_effects import (
 from patterns.clone.store import DuplicateFilter, KeyValueStore, StoreFull
 from patterns.clone.subtrees import SubtreeCounts
 
-# New subscribers within this time share one answering heartbeat.
+# New subscribers within this time share one answering heartbeat. It goes to all, which is work
+# that grows with their number: while more keep coming, the time doubles, up to the limit.
 _COALESCE_SECONDS = 0.01
+_COALESCE_SECONDS_LIMIT = 0.25
 # The routing ids of peers begin like this: their snapshots tell also what was applied lately.
 PEER_IDENTITY = b"clone-peer-"
 # A writer may still send again what was applied; so many uuids are told at most.
@@ -154,6 +156,7 @@ class ServerProtocol:
         self._last_beat = float("-inf")
         self._next_beat = float("-inf")
         self._greet_at = float("inf")  # when those who subscribed meanwhile get their heartbeat
+        self._greet_wait = _COALESCE_SECONDS
         self._attempt = 0
         self._requested_at = 0.0
         self._sync_expires_at = 0.0
@@ -306,9 +309,10 @@ class ServerProtocol:
         self._subtrees.subscribe(topic, self.sequence)
         if not self.serving or not HUGZ.startswith(topic):
             return []
-        if now >= self._last_beat + _COALESCE_SECONDS:
+        if now >= self._last_beat + self._greet_wait:
+            self._greet_wait = _COALESCE_SECONDS
             return self._beat(now, only_fresh=True)
-        self._greet_at = self._last_beat + _COALESCE_SECONDS
+        self._greet_at = self._last_beat + self._greet_wait
         return []
 
     # --- time
@@ -352,8 +356,13 @@ class ServerProtocol:
     def _beat_if_due(self, now: float) -> list[Effect]:
         if now >= self._next_beat:
             self._next_beat = now + self.heartbeat
+            if self._greet_at == float("inf"):  # nobody has come since the last one
+                self._greet_wait = _COALESCE_SECONDS
             return self._beat(now)
-        return self._beat(now, only_fresh=True) if now >= self._greet_at else []
+        if now < self._greet_at:
+            return []
+        self._greet_wait = min(2 * self._greet_wait, _COALESCE_SECONDS_LIMIT)
+        return self._beat(now, only_fresh=True)
 
     def _beat(self, now: float, *, only_fresh: bool = False) -> list[Effect]:
         self._last_beat = now

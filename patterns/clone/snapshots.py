@@ -9,7 +9,7 @@ fixed when its turn comes, so that those who wait cost no memory.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import zmq
@@ -25,9 +25,14 @@ MAX_SNAPSHOTS = 10_000
 # Enough to keep the network busy while some of them are slow.
 MAX_UNDER_WAY = 64
 PATIENCE_SECONDS = 30.0
-# Clients that take nothing cost time as well: so many are asked a turn, every so often.
+_TURN_SECONDS = 0.002
+# Clients that take nothing cost time as well: so many are asked a turn, every so often. One who
+# reads takes the 1,000 messages in its queue within 2 ms; if nobody moves, the wait doubles.
 _TRIES = 200
-_RETRY_SECONDS = 0.01
+_RETRY_SECONDS = 0.001
+_RETRY_SECONDS_LIMIT = 0.016
+# Plain entries are handed over in lists, which costs 500 ns an entry less.
+_AT_ONCE = 50
 # Clients that joined together are at about the same place: what is behind them is packed no more.
 _RECENT_PACKS = 64
 
@@ -41,12 +46,10 @@ class _Plain:
         self._entries = entries
         self._encode = encode
 
-    def message(self, position: int) -> Frames | None:
-        """The message at a position, None behind the last."""
-        if position == len(self._entries):
-            return None
-        entry = self._entries[position]
-        return self._encode(entry) if self._encode else entry
+    def messages(self, position: int) -> Sequence[Frames]:
+        """Some messages from a position on, none at the end."""
+        entries = self._entries[position : position + _AT_ONCE]
+        return [self._encode(entry) for entry in entries] if self._encode else entries
 
 
 class _Packs:
@@ -57,14 +60,15 @@ class _Packs:
         self._starts = [0]
         self._recent: dict[int, Frames] = {}
 
-    def message(self, position: int) -> Frames | None:
-        """The message at a position, None behind the last."""
-        return self._recent.get(position) or self._pack(position)
-
-    def _pack(self, position: int) -> Frames | None:
+    def messages(self, position: int) -> Sequence[Frames]:
+        """The message at a position, none at the end."""
         start = self._starts[position]
         if start == len(self.entries):
-            return None
+            return ()
+        pack = self._recent.get(position)
+        return (self._pack(position, start) if pack is None else pack,)
+
+    def _pack(self, position: int, start: int) -> Frames:
         end = split(self.entries, start)
         if position + 1 == len(self._starts):
             self._starts.append(end)
@@ -107,6 +111,7 @@ class SnapshotSender(Handler):
         self._packs: _Packs | None = None
         self._scheduled = False
         self._blocked = 0
+        self._retry_seconds = _RETRY_SECONDS
         self.sent = 0
         self.given_up = 0
 
@@ -187,28 +192,37 @@ class SnapshotSender(Handler):
             self.reactor.call_later(delay, self._turn).on_error = self._hook_failed
 
     def _turn(self) -> None:
-        """Send one chunk to the first client that takes any; the next turn begins behind it."""
+        """Send a chunk to the first client that takes any; the next turn begins behind it.
+
+        Chunks that were the last of a snapshot are small, so several of them make one turn.
+        """
         self._scheduled = False
         moved = False
+        ends_at = self.reactor.now() + _TURN_SECONDS
         for _ in range(min(_TRIES, len(self._transfers))):
             identity, transfer = self._transfers.popitem(last=False)
             self._blocked -= transfer.blocked
-            moved = self._send_chunk(transfer)
+            taken = self._send_chunk(transfer)
+            moved = moved or taken
             if transfer.done:
                 self.sent += 1
-            elif self._worth_waiting(transfer, moved):
-                transfer.blocked = not moved
+            elif self._worth_waiting(transfer, taken):
+                transfer.blocked = not taken
                 self._blocked += transfer.blocked
                 self._transfers[identity] = transfer
             else:
                 self.given_up += 1
-            if moved:
+            if taken and (not transfer.done or self.reactor.now() >= ends_at):
                 break
         self._admit()
-        if self._transfers:
-            self._schedule(0 if moved else _RETRY_SECONDS)
-        else:
+        if not self._transfers:
             self._packs = None
+        elif moved:
+            self._retry_seconds = _RETRY_SECONDS
+            self._schedule(0)
+        else:
+            self._schedule(self._retry_seconds)
+            self._retry_seconds = min(2 * self._retry_seconds, _RETRY_SECONDS_LIMIT)
 
     def _worth_waiting(self, transfer: _Transfer, moved: bool) -> bool:
         now = self.reactor.now()
@@ -218,26 +232,24 @@ class SnapshotSender(Handler):
 
     def _send_chunk(self, transfer: _Transfer) -> bool:
         """Send a chunk, or as much of it as is taken; True when at least one message was."""
-        send, message_at, identity = (
-            self._router.try_send,
-            transfer.messages.message,
-            transfer.identity,
-        )
-        position = begun = transfer.position
-        last = begun + CHUNK
+        router, identity = self._router, transfer.identity
+        begun = transfer.position
         size = 0
         try:
-            while position < last and size < CHUNK_BYTES and not transfer.done:
-                message = message_at(position)
-                if not send(identity, *(message or transfer.end)):
+            while transfer.position < begun + CHUNK and size < CHUNK_BYTES:
+                messages = transfer.messages.messages(transfer.position)
+                if not messages:
+                    transfer.done = router.try_send(identity, *transfer.end)
+                    return transfer.done or transfer.position > begun
+                weight = sum([len(frames[-1]) for frames in messages])  # bodies, or whole packs
+                if weight > CHUNK_BYTES:
+                    messages = messages[:1]  # large ones go one by one
+                sent = router.try_send_all([(identity, *frames) for frames in messages])
+                transfer.position += sent
+                if sent < len(messages):
                     break
-                position += 1
-                if message is None:
-                    transfer.done = True
-                else:
-                    size += len(message[-1])  # the body, or the entries of a pack
+                size += weight
         except zmq.ZMQError:
             transfer.gives_up_at = 0.0  # the client has gone (EHOSTUNREACH)
             return False
-        transfer.position = position
-        return position > begun
+        return transfer.position > begun

@@ -207,6 +207,9 @@ class _Router:
         self.sent.append(frames)
         return True
 
+    def try_send_all(self, messages):
+        return sum(self.try_send(*frames) for frames in messages)
+
 
 @pytest.fixture
 def router(fake_reactor):
