@@ -60,7 +60,13 @@ WRONG_FIVE = [
     update(b"key", b"1" * ((1 << 20) + 1)),
     (b"key" * 1000, b"", b"", b"", b""),
 ]
-NO_REQUEST = [(b"ICANHAZ?", b"", b""), (b"ICANHAZ?", b"s" * 256), (b"icanhaz?", b""), (b"KTHXBAI",)]
+NO_REQUEST = [
+    (b"ICANHAZ?", b"", b""),
+    (b"ICANHAZ?", b"s" * 256),
+    (b"ICANHAZ?", b"HUGZ 34359738367"),  # an epoch that nobody can have seen
+    (b"icanhaz?", b""),
+    (b"KTHXBAI",),
+]
 
 
 class Peer:
