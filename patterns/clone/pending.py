@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from patterns.clone.conditions import decode_condition
 from patterns.clone.messages import Frames
 
 
@@ -12,6 +13,7 @@ from patterns.clone.messages import Frames
 class _Pending:
     frames: Frames
     heard_at: float
+    conditional: bool  # the condition says what it may overwrite, whatever came before or after
 
 
 class PendingList:
@@ -52,7 +54,8 @@ class PendingList:
             self._entries[known].heard_at = now
             return
         self._arrivals += 1
-        self._entries[self._arrivals] = _Pending(frames, now)
+        conditional = bool(frames[3]) and decode_condition(frames[3]) is not None
+        self._entries[self._arrivals] = _Pending(frames, now, conditional)
         self._by_key.setdefault(frames[0], []).append(self._arrivals)
         if frames[2]:
             self._by_uuid[frames[2]] = self._arrivals
@@ -64,7 +67,7 @@ class PendingList:
         """The active has published this uuid: forget it, and what came before it for its key.
 
         What came before is older than what the key has now: applied at a failover, it would
-        bring an old value back.
+        bring an old value back. One with a condition would not, and may have been acknowledged.
         """
         arrival = self._by_uuid.get(uuid)
         if arrival is None:
@@ -72,7 +75,8 @@ class PendingList:
             return
         key = self._entries[arrival].frames[0]
         for earlier in [each for each in self._by_key[key] if each < arrival]:
-            self._drop(earlier)
+            if not self._entries[earlier].conditional:
+                self._drop(earlier)
         self._remove(arrival)
 
     def _expect_copy(self, uuid: bytes, now: float) -> None:
@@ -92,7 +96,8 @@ class PendingList:
             return
         arrivals = self._by_key.get(key, [])
         for arrival in [n for n in arrivals if self._entries[n].heard_at <= published_at]:
-            self._drop(arrival)
+            if not self._entries[arrival].conditional:
+                self._drop(arrival)
 
     def clear_refused(self, uuid: bytes) -> None:
         """The active has refused this uuid: its writer has been told, so it never applies."""

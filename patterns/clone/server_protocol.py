@@ -13,6 +13,7 @@ import enum
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 
 from patterns.binary_star.messages import Progress
 from patterns.clone.conditions import CONFLICT, FEATURE, decode_condition, without_condition
@@ -414,7 +415,20 @@ class ServerProtocol:
     def _apply_pending(self, now: float) -> list[Effect]:
         self._pending.expire(now)
         effects: list[Effect] = []
-        for frames in self._pending.take_all():
+        queue = deque(self._pending.take_all())
+        waiting: dict[tuple[bytes, bytes], list[Frames]] = {}
+        while queue:
+            frames = queue.popleft()
+            condition = decode_condition(frames[3]) if frames[3] else None
+            if condition is not None and not condition.holds(self.store.get(frames[0])):
+                # Copies of two writers may have come in another order than their writes were
+                # answered in: this one may build on one that is yet to be applied.
+                waiting.setdefault((frames[0], condition.uuid), []).append(frames)
+                continue
+            effects += self.receive_update(frames, now)
+            uuid = frames[2] if frames[4] else b""
+            queue.extendleft(reversed(waiting.pop((frames[0], uuid), [])))
+        for frames in chain.from_iterable(waiting.values()):
             effects += self.receive_update(frames, now)
         return effects
 

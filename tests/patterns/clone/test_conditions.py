@@ -275,6 +275,69 @@ def test_a_chain_of_acknowledged_writes_survives_though_its_numbers_change():
     assert value == b"2"
 
 
+def chained(first, condition):
+    """A write of a client that had seen the entry `first` under this number."""
+    return given(condition) + b"if-uuid=" + first.hex().encode() + b"\n"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_chain_survives_in_whatever_order_its_copies_came(order):
+    """Each is another client's; the active answered all of them, and the passive heard of none."""
+    pair = Pair()
+    one, two, three = uuid(), uuid(), uuid()
+    number = pair.active.protocol.sequence
+    properties = [given(0), chained(one, number + 1), chained(two, number + 2)]
+    writes = [
+        KVMessage(b"/a", 0, name, frame, body).encode()
+        for name, frame, body in zip((one, two, three), properties, (b"1", b"2", b"3"), strict=True)
+    ]
+    for frames in writes:
+        published = pair.active.protocol.order_update(frames, 1.0)
+        assert published is not None and not decode_refusal(published)
+    for position in order:
+        pair.passive.receive_update(writes[position], 1.0)
+    published, value = pair.fail_over()
+    assert [frames[2] for frames in published] == [one, two, three]
+    assert value == b"3"
+
+
+def test_a_publication_drops_no_earlier_copy_that_has_a_condition():
+    """It may be the answer to the one published: that one's copy came late."""
+    pair = Pair()
+    one, two = uuid(), uuid()
+    number = pair.active.protocol.sequence
+    first = KVMessage(b"/a", 0, one, given(0), b"1").encode()
+    second = KVMessage(b"/a", 0, two, chained(one, number + 1), b"2").encode()
+    published = pair.active.protocol.order_update(first, 1.0)
+    pair.passive.receive_update(second, 1.0)
+    pair.passive.receive_update(first, 1.0)
+    pair.passive.receive_published(published, 1.0)  # and the second one's is lost
+    assert pair.fail_over()[1] == b"2"
+    pair = Pair()
+    published = pair.active.protocol.order_update(first, 1.0)
+    pair.passive.receive_update(second, 1.0)
+    pair.passive.receive_published(published, 1.0)
+    pair.passive.receive_update(first, 1.0)
+    assert pair.fail_over()[1] == b"2"
+
+
+def test_what_nothing_leads_to_is_refused_at_the_promotion():
+    pair = Pair()
+    for properties in (given(7), chained(uuid(), 8), given(9)):
+        pair.passive.receive_update(KVMessage(b"/a", 0, uuid(), properties, b"1").encode(), 1.0)
+    published, value = pair.fail_over()
+    assert [decode_refusal(frames) for frames in published] == ["conflict"] * 3
+    assert value is None
+
+
+def test_a_create_waits_for_the_deletion_that_it_builds_on():
+    pair = Pair()
+    first = pair.set(b"1")
+    pair.passive.receive_update(KVMessage(b"/a", 0, uuid(), given(0), b"2").encode(), 1.0)
+    pair.passive.receive_update(KVMessage(b"/a", 0, uuid(), given(first), b"").encode(), 1.0)
+    assert pair.fail_over()[1] == b"2"
+
+
 # The client
 
 
