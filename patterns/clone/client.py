@@ -40,20 +40,20 @@ from patterns.clone.client_protocol import (
     WriteAcknowledged,
     WriteFailed,
 )
+from patterns.clone.client_sockets import ClientSockets
 from patterns.clone.conditions import CONFLICT
 from patterns.clone.dialects import RFC12, Dialect
 from patterns.clone.keeping import Keeping
 from patterns.clone.kept import MAX_KEPT, KeepList, Kept
 from patterns.clone.mapping import CloneMapping
-from patterns.clone.messages import HUGZ, MAX_FRAME, UUID_SIZE, Frames, MalformedMessage
+from patterns.clone.messages import UUID_SIZE, Frames, MalformedMessage
 from patterns.clone.outbox import Outbox, OutboxFull
-from patterns.clone.ports import collector_of, publisher_of
+from patterns.clone.ports import collector_of
 from patterns.clone.watching import Event, EventQueue, Watch, Watcher, concerns
-from reactor import Handler, HandlerSet, Reactor, Stream, StreamHandler
+from reactor import Handler, HandlerSet, Reactor
 
 Text: TypeAlias = str | bytes
 
-_HWM = 100_000
 WATCH_LIMIT = 1_000_000
 # A server with heartbeats answers a subscription with one at once; another one is not waited for.
 _JOIN_AFTER = 0.5
@@ -101,7 +101,6 @@ class CloneClient(HandlerSet):
         self.dialect = dialect or self.dialect
         if subtree and not self.dialect.subtrees:
             raise ValueError("this model has no subtrees")
-        self._form = self.dialect.form.client()
         ttl = server_ttl or DEFAULT_TTL
         self.protocol = ClientProtocol(
             len(self.servers),
@@ -125,9 +124,6 @@ class CloneClient(HandlerSet):
         self._ended = False
         self._followed = self.servers[0]
         self._own_reactor: Reactor | None = None
-        self._subscriber: Stream | None = None
-        self._snapshots: list[Stream] = []
-        self._vote: Stream | None = None
 
     # Life
 
@@ -159,32 +155,10 @@ class CloneClient(HandlerSet):
         self._ended = False
         self._live.clear()
         self._alarm = Alarm(self.reactor, self._tick, self._hook_failed)
-        self._publishers = [
-            self._open_publisher(socket_type, number)
-            for socket_type in [self.dialect.updates]
-            if socket_type is not None
-            for number in range(len(self.servers))
-        ]
-        if self.dialect.updates == zmq.PUSH:
-            return [StreamHandler(stream) for stream in self._publishers]
-        return [
-            _UpdatePublisher(stream, self, number) for number, stream in enumerate(self._publishers)
-        ]
-
-    def _open_publisher(self, socket_type: int, number: int) -> Stream:
-        # IMMEDIATE: nothing waits for a server that is gone. It would hear of it when it is
-        # back, as of news, and long after others have overwritten it. For the same reason
-        # there is no more room than for what can be unacknowledged.
-        options = {zmq.SNDHWM: self._max_writes, zmq.IMMEDIATE: 1}
-        if socket_type == zmq.XPUB:
-            options[zmq.XPUB_NODROP] = 1
-        return self.open_stream(
-            socket_type,
-            collector_of(self.servers[number]),
-            name=f"updates-{number}",
-            unmarked="connect",
-            options=options,
+        self._sockets = ClientSockets(
+            self.servers, self.dialect, self.open_stream, self._hook_failed
         )
+        return self._sockets.open_publishers(self._max_writes, self.receive_writable)
 
     def on_start(self) -> None:
         """Join the first server."""
@@ -384,15 +358,16 @@ class CloneClient(HandlerSet):
         faster; None as its result deletes the key. Returns what it returned last. Raises what `set`
         does, and TimeoutError when somebody else was always faster for `timeout` seconds.
         """
-        async with asyncio.timeout(self._write_timeout if timeout is None else timeout):
+        limit = self._write_timeout if timeout is None else timeout
+        async with asyncio.timeout(limit):
             while True:
                 value, sequence = self.entry(key)
                 changed = change(value)
                 try:
                     if changed is None:
-                        await self.delete(key, if_sequence=sequence)
+                        await self.delete(key, if_sequence=sequence, timeout=limit)
                         return None
-                    await self.set(key, changed, ttl, if_sequence=sequence)
+                    await self.set(key, changed, ttl, if_sequence=sequence, timeout=limit)
                     return _bytes(changed)
                 except WriteError as error:
                     if error.reason != CONFLICT:
@@ -455,7 +430,7 @@ class CloneClient(HandlerSet):
         for effect in effects:
             match effect:
                 case SendUpdate(server, frames):
-                    self._send_update(server, frames)
+                    self._sockets.send(server, frames)
                 case WriteAcknowledged(name, sequence):
                     future, _ = self._writes.pop(name)
                     if not future.done():  # it was cancelled, as by `asyncio.wait_for`
@@ -474,16 +449,13 @@ class CloneClient(HandlerSet):
             case Connect(server, subscription):
                 self._connect(server, subscription)
             case Disconnect():
-                _close(self._subscriber)
-                self._close_snapshots()
+                self._sockets.leave()
             case RequestSnapshot(server, frames, request):
                 self._request_snapshot(server, frames, request)
             case Vote(server, frames):
-                _close(self._vote)
-                self._vote = self._ask(server, frames, "vote")
+                self._sockets.vote(server, frames)
             case Live(server):
-                self._close_snapshots()
-                _close(self._vote)
+                self._sockets.settle()
                 self._live.set()
                 self._followed = self.servers[server]
                 self.log.info("live", server=self._followed)
@@ -496,65 +468,25 @@ class CloneClient(HandlerSet):
         self._alarm.at(self.protocol.deadline)
 
     def _connect(self, server: int, subscription: int) -> None:
-        _close(self._subscriber)
-        stream = self._subscriber = self.open_stream(
-            zmq.SUB,
-            name="subscriber",
-            # HUGZ comes last: a heartbeat then proves that all subscriptions are there.
-            subscribe=(*self.protocol.interest.subtrees, HUGZ),
-            options={zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: MAX_FRAME},
-        )
-        stream.on_error = self._hook_failed
-        stream.on_message(
-            self._form.published(
-                lambda frames: self.carry_out(
-                    self.protocol.receive_published(frames, subscription, self.reactor.now())
-                )
-            )
-        )
-        stream.on_disconnected(
+        self._sockets.follow(
+            server,
+            self.protocol.interest.subtrees,
+            lambda frames: self.carry_out(
+                self.protocol.receive_published(frames, subscription, self.reactor.now())
+            ),
             lambda: self.carry_out(
                 self.protocol.receive_disconnected(subscription, self.reactor.now())
-            )
+            ),
         )
-        stream.open([publisher_of(self.servers[server])], unmarked="connect")
 
     def _request_snapshot(self, server: int, frames: Frames, request: int) -> None:
-        if not self.dialect.subtrees:
-            frames = frames[:1]
-        stream = self._ask(server, frames, "snapshot")
-        self._snapshots.append(stream)
-        stream.on_message(
-            self._form.snapshot(
-                lambda frames: self.carry_out(
-                    self.protocol.receive_snapshot(frames, request, self.reactor.now())
-                )
-            )
+        self._sockets.request(
+            server,
+            frames,
+            lambda frames: self.carry_out(
+                self.protocol.receive_snapshot(frames, request, self.reactor.now())
+            ),
         )
-
-    def _close_snapshots(self) -> None:
-        for stream in self._snapshots:
-            stream.close()
-        self._snapshots.clear()
-
-    def _ask(self, server: int, frames: Frames, name: str) -> Stream:
-        """Ask on a socket of its own, so that no answer to an earlier request is mistaken."""
-        stream = self.open_stream(
-            zmq.DEALER,
-            self.servers[server],
-            name=name,
-            unmarked="connect",
-            options={zmq.RCVHWM: _HWM, zmq.MAXMSGSIZE: MAX_FRAME},
-        )
-        stream.on_error = self._hook_failed
-        stream.send(*frames)
-        return stream
-
-    def _send_update(self, server: int | None, frames: Frames) -> None:
-        targets = self._publishers if server is None else [self._publishers[server]]
-        frames = self._form.encode_update(frames)
-        for publisher in targets:
-            publisher.try_send(*frames)  # the outbox sends again what finds no room
 
     def _tell(self, event: Event) -> None:
         for watcher in self._watchers:
@@ -562,26 +494,8 @@ class CloneClient(HandlerSet):
                 watcher.add(event)
 
 
-class _UpdatePublisher(StreamHandler):
-    """Hears when a server's collector subscribes: from then on nothing sent to it is lost."""
-
-    def __init__(self, stream: Stream, client: CloneClient, server: int) -> None:
-        super().__init__(stream)
-        self.name = stream.name
-        self._client = client
-        self._server = server
-
-    def on_message(self, frames: list[bytes]) -> None:
-        self._client.receive_writable(self._server, frames[0][:1] == b"\1")
-
-
 def _bytes(text: Text) -> bytes:
     return text.encode() if isinstance(text, str) else text
-
-
-def _close(stream: Stream | None) -> None:
-    if stream is not None:
-        stream.close()
 
 
 __all__ = [

@@ -532,7 +532,7 @@ def test_a_snapshot_that_does_not_come_leaves_no_socket_either(service, server):
 
 def test_updates_go_to_servers_that_have_subscribed_and_to_no_others(service):
     client = service.client()
-    (publisher,) = client._publishers
+    (publisher,) = client._sockets._publishers
     publisher.deliver(b"\x01")
     service.loop.run_pending()
     client.set("first", "1")

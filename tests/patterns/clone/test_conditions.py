@@ -2,9 +2,11 @@
 
 import asyncio
 import itertools
+import random
 
 import pytest
 
+from patterns.binary_star.messages import State
 from patterns.clone.client import ConditionsUnsupported, WriteError
 from patterns.clone.client_protocol import SendUpdate, WriteAcknowledged, WriteFailed
 from patterns.clone.conditions import Condition, decode_condition, without_condition
@@ -21,7 +23,7 @@ from patterns.clone.outbox import Outbox
 from patterns.clone.server_protocol import ServerProtocol
 from patterns.clone.store import KeyValueStore
 
-from .services import BACKUP, PRIMARY, contents, update
+from .services import BACKUP, PRIMARY, contents, states, update
 from .test_client_protocol import Joined, hugz, kvpub, seq
 
 _uuids = itertools.count(1)
@@ -525,6 +527,41 @@ def test_no_increment_is_lost_in_a_failover(service):
         service.wait(task)
     # What the primary had answered and the backup had not heard of is counted by its own copy.
     assert int(contents(backup)[b"counter"]) == 120
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_increment_is_lost_or_done_twice_whatever_is_dropped(service, seed):
+    """Updates, publications and refusals get lost in every direction, then the primary dies."""
+    chance = random.Random(seed)
+    primary, backup = service.pair()
+    clients = [service.client(PRIMARY, BACKUP, name=f"client-{n}") for n in range(3)]
+    for client in clients:
+        service.live(client)
+
+    def unlucky(frames):
+        return frames[0] == b"counter" and chance.random() < 0.15
+
+    losses = [
+        service.network.drop(unlucky, *link)
+        for link in (("primary.publisher",), ("client-0", "primary"), ("client-1", "backup"))
+    ]
+
+    async def count(client):
+        for _ in range(30):
+            await client.update("counter", increment, timeout=300.0)
+            await asyncio.sleep(chance.random() / 10)
+
+    tasks = [service.loop.create_task(count(client)) for client in clients]
+    service.loop.advance(20.0)
+    for loss in losses:
+        loss.cancel()
+    service.loop.run_until(lambda: states(primary, backup) == [State.ACTIVE, State.PASSIVE])
+    service.loop.advance(2.0)
+    service.kill(primary)
+    for task in tasks:
+        service.wait(task, timeout=300.0)
+    assert contents(backup)[b"counter"] == b"90", f"seed {seed}"
+    assert sum(loss.dropped for loss in losses) > 5
 
 
 def test_a_refusal_that_is_lost_is_given_again(service):

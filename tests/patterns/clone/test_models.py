@@ -203,7 +203,8 @@ def test_m_16_a_client_of_a_subtree_hears_of_nothing_else(service, model):
     server.set(b"/a/2", b"2")
     service.loop.run_pending()
     assert client.items() == [(b"/a/1", b"1"), (b"/a/2", b"2")]
-    assert client._subscriber.messages_received == 3  # that update, and a heartbeat of each kind
+    subscriber = client._sockets._subscriber
+    assert subscriber.messages_received == 3  # that update, and a heartbeat of each kind
 
 
 @pytest.mark.parametrize(
