@@ -10,7 +10,7 @@ class WriteError(ReactorError):
 
     `reason` is `timeout` or `closed` (it may have been applied), `unsupported` (the server knows no
     conditions), or the server's for refusing it: `conflict` (the key is not what the condition
-    says), `full`. `key` is the key.
+    says), `full`, `reserved`. `key` is the key.
     """
 
     def __init__(self, reason: str, key: bytes = b"") -> None:
