@@ -38,6 +38,7 @@ class Kept:
         self._keeps = keeps
         self._body = body
         self._over = asyncio.Event()
+        self._turn = asyncio.Lock()  # one write at a time: what is held is counted from its sending
         self._writing: asyncio.Future[int] | None = None
         self._timer: OneShotTimer | None = None
 
@@ -56,6 +57,8 @@ class Kept:
 
     async def start(self) -> None:
         """Write it, and from then on again and again. Raises what `CloneClient.set` does."""
+        if self._writing is not None or self.rules.lost:
+            raise ReactorError("it was started before: keep another one")
         self._keeps.begin(self)
         try:
             await self._write()
@@ -70,11 +73,12 @@ class Kept:
 
         An exclusive one is lost if that fails.
         """
-        await self._settle()
-        if self.rules.lost:
-            raise WriteError(self.rules.lost, self.key)
-        self._body = value.encode() if isinstance(value, str) else value
-        return await self._write()
+        async with self._turn:
+            await self._settle()
+            if self.rules.lost:
+                raise WriteError(self.rules.lost, self.key)
+            self._body = value.encode() if isinstance(value, str) else value
+            return await self._write()
 
     async def release(self) -> None:
         """Write it no more, and delete it; it is left to expire if that takes longer than its ttl.

@@ -14,6 +14,7 @@ from patterns.clone.client import (
 )
 from patterns.clone.keeping import Keeping
 from patterns.clone.messages import encode_sequence
+from reactor import ReactorError
 
 from .services import BACKUP, PRIMARY, contents
 
@@ -123,6 +124,8 @@ def test_a_kept_value_lives_as_long_as_it_is_kept(service, server, client):
     assert contents(server) == {b"/here": b"2"}
     service.wait(kept.release())
     service.wait(kept.release())
+    with pytest.raises(ReactorError, match="before"):
+        service.wait(kept.start())
     service.loop.advance(1.0)
     assert contents(server) == {} and events[-1] == Deleted(b"/here")
     assert len(client._keeps) == 0 and not kept.held
@@ -270,7 +273,9 @@ def test_the_value_of_a_lease_can_be_changed(service, server, client):
     lease = client.keep("/leader", "one", ttl=3.0, exclusive=True)
     service.wait(lease.start())
     service.loop.advance(10.0)
-    service.wait(lease.set("busy"))
+    several = [service.loop.create_task(lease.set(text)) for text in ("calm", "busy")]
+    for task in several:
+        service.wait(task)
     service.loop.advance(10.0)
     assert lease.held and contents(server) == {b"/leader": b"busy"}
 
