@@ -409,11 +409,13 @@ def test_cl_12_nothing_is_left_after_many_clients(shared):
             clone.wait_live()
 
     cycle()
-    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    gc.collect()  # of what earlier tests have left to it
+    descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
     for _ in range(30):
         cycle()
     gc.collect()
-    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert threading.active_count() <= threads
 
 
 def test_cl_12_every_call_after_the_end_is_an_error(shared, key):
