@@ -5,11 +5,15 @@ SnailSubscriber that counts. They are all sent before the first one is read, and
 so the receiver alone is what is measured, how slow the publisher may be. `filtered` is the guard
 with a subscription to half of the topics, `two publishers` gets the messages of two, and
 `unstamped` is the StreamHandler with messages of two frames.
+
+`python -m benchmarks.snail` takes about three minutes, `--quick` half a minute.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,6 +24,7 @@ import zmq
 from benchmarks.ends import LOOPBACK, SIZES, TOPICS, endpoint_of, limit, open_socket
 from benchmarks.processes import Pipe, Role
 from benchmarks.samples import REACTOR, Meter, Sample, Settings, Target
+from benchmarks.table import render
 from patterns.suicidal_snail import Limits, SnailSubscriber
 from patterns.suicidal_snail.messages import encode_origin, encode_stamp
 from reactor import Reactor, StreamHandler
@@ -150,3 +155,23 @@ def measure(settings: Settings, round_: int) -> Iterator[Sample]:
                     feed.get()
                 receiving.put("go")
                 yield from receiving.get().samples("snail", peer, round_, size)
+
+
+def main() -> None:
+    """Run this measurement by itself."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.snail", description=__doc__)
+    parser.add_argument("--rounds", type=int, help="default 5")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each sample, at most")
+    parser.add_argument("--quick", action="store_true", help="2 rounds, a quarter of the messages")
+    options = parser.parse_args()
+    rounds = options.rounds or (2 if options.quick else 5)
+    settings = Settings(rounds, options.seconds, options.quick)
+    samples = []
+    for number in range(1, rounds + 1):
+        print(f"round {number} of {rounds}", file=sys.stderr)
+        samples += measure(settings, number)
+    print(render(samples, TARGETS))
+
+
+if __name__ == "__main__":
+    main()

@@ -28,17 +28,22 @@ async def measure(settings: Settings, logs: Path, show: Callable[[str], None]) -
     return report
 
 
+async def start_publisher(children: Children, size: int, subscriptions: int) -> str:
+    """Start what publishes once it has so many subscriptions; return its endpoint."""
+    publisher = await children.start(
+        "publisher",
+        *("-m", _ROLES, "publish"),
+        *(f"--size={size}", f"--subscriptions={subscriptions}"),
+    )
+    return await publisher.hear(_PATIENCE_SECONDS)
+
+
 async def rate_of(settings: Settings, kind: str, turns: int, logs: Path) -> float:
     """Return the messages a second of a kind of box, or of a plain subscriber if it is none."""
     seconds = f"--seconds={settings.seconds}"
     subscriptions = len(PREFIXES) if kind == "prefix" else 1
     async with Children(logs, {TURNS: str(turns)}) as children:
-        publisher = await children.start(
-            "publisher",
-            *("-m", _ROLES, "publish"),
-            *(f"--size={settings.size}", f"--subscriptions={subscriptions}"),
-        )
-        endpoint = await publisher.hear(_PATIENCE_SECONDS)
+        endpoint = await start_publisher(children, settings.size, subscriptions)
         role = ("spread", f"--kind={kind}", f"--workers={settings.workers}")
         receiver = await children.start(
             kind or "subscriber",
