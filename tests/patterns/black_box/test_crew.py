@@ -127,6 +127,11 @@ def test_the_end_of_time_kills_who_is_left():
     assert crew.kill_all() == [KillWorker(left, "has not ended in time")]
 
 
+def test_zh_3_no_two_workers_have_the_same_routing_id():
+    ids = [WorkerId(shard, life) for shard in range(120) for life in range(1, 12)]
+    assert len({worker.identity for worker in ids}) == len(ids)
+
+
 def test_a_worker_is_named_by_its_routing_id():
     assert WorkerId.from_identity(WorkerId(3, 17).identity) == WorkerId(3, 17)
 

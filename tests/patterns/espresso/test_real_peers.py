@@ -179,6 +179,21 @@ async def test_what_the_capture_loses_is_counted_to_the_frame():
         assert statistics.frames_down == 6000
 
 
+async def test_zh_2_what_waits_between_proxy_and_taps_has_the_limit_that_was_asked_for():
+    async with running(taps=[HandlerTap(lambda record: None)], capture_limit=1000) as peers:
+        await at_rest(peers.espresso)
+        publisher, subscriber = peers.publisher(), peers.subscriber(b"A")
+        await receive(publisher)
+        for _ in range(900):
+            publisher.send(b"A")
+        for _ in range(900):  # the loop stands still
+            assert subscriber.poll(5000)
+            subscriber.recv()
+        await at_rest(peers.espresso)
+        statistics = peers.espresso.statistics()
+        assert (statistics.captured_frames, statistics.lost_frames) == (901, 0)
+
+
 async def test_a_flood_of_messages_pushes_no_subscription_out_of_the_table():
     async with running(taps=[HandlerTap(lambda record: None)], capture_limit=10) as peers:
         publisher, subscriber = peers.publisher(), peers.subscriber(b"A")

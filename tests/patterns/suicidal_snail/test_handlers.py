@@ -537,3 +537,10 @@ def test_it_is_a_part_of_a_set(reactor, publisher):
 def test_a_publisher_publishes_once_it_is_started():
     with pytest.raises((AssertionError, ReactorError)):
         SnailPublisher(FEED).publish(b"a")
+
+
+def test_zh_3_publishers_without_a_name_have_eight_random_bytes(reactor):
+    stream = reactor.open_stream(zmq.XPUB)
+    names = {Stamping(stream).publication.publisher for _ in range(1000)}
+    assert {len(name) for name in names} == {8}
+    assert len(names) == 1000
