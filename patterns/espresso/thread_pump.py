@@ -212,6 +212,8 @@ class ThreadPump(HandlerSet):
                     # What an earlier run captured comes before this, and is in its figures.
                     sockets.capture.send(MARK)
             self._move_the_rest(sockets)
+        except zmq.ContextTerminated:
+            pass  # a start that failed later, and was undone: that is the end, too
         except Exception as error:
             self._tell_loop(self._hook_failed, error)
         finally:

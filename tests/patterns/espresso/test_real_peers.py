@@ -140,6 +140,17 @@ async def test_an_endpoint_in_use_stops_the_start_and_leaves_nothing_open():
                 pass
 
 
+async def test_a_tap_that_cannot_be_opened_stops_the_start_without_a_word_of_the_pump(
+    tmp_path, caplog
+):
+    taken = tmp_path / "taken.esp"
+    taken.touch()
+    with pytest.raises(FileExistsError):
+        async with running(taps=[FileTap(taken)]):
+            pass
+    assert caplog.records == []
+
+
 async def test_a_tap_that_joins_is_counted_from_then_on():
     async with running() as peers:
         publisher, subscriber = peers.publisher(), peers.subscriber(b"A")
