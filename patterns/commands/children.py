@@ -34,7 +34,9 @@ class Child:
         """The next line it says; raises ChildFailed if it ends or says nothing for `timeout` s."""
         assert self._process.stdout is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), timeout)
+            # Not wait_for, which until Python 3.12 may forget that it was cancelled.
+            async with asyncio.timeout(timeout):
+                line = await self._process.stdout.readline()
         except TimeoutError:
             raise ChildFailed(f"{self.name} said nothing for {timeout:g} s{self._tail()}") from None
         if not line:
@@ -56,7 +58,8 @@ class Child:
         """Ask it to end, and kill it if that takes more than a moment."""
         self.signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.wait(), _GRACE_SECONDS)
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await self._process.wait()
         except TimeoutError:
             self.signal(signal.SIGKILL)
             await self._process.wait()
