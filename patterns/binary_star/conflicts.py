@@ -17,7 +17,7 @@ def resolve(role: Role, own: Progress, peer: PeerState) -> Event:
     yields.
     """
     epoch, peer_epoch = own.epoch, peer.progress.epoch
-    if peer_epoch > epoch and peer.settled >= epoch:
+    if is_settled(own, peer):
         return Event.PEER_ACTIVE_WINS
     decides = (epoch, role is not Role.PRIMARY)
     if decides > (peer_epoch, peer.role is not Role.PRIMARY):
@@ -26,6 +26,11 @@ def resolve(role: Role, own: Progress, peer: PeerState) -> Event:
     ours = (own_writes, epoch, role is Role.PRIMARY)
     theirs = (peer_writes, peer_epoch, peer.role is Role.PRIMARY)
     return Event.PEER_ACTIVE_LOSES if ours > theirs else Event.PEER_ACTIVE_WINS
+
+
+def is_settled(own: Progress, peer: PeerState) -> bool:
+    """True if the peer has decided already, and goes on."""
+    return peer.progress.epoch > own.epoch and peer.settled >= own.epoch
 
 
 def writes_since_fork(own: Progress, theirs: Progress) -> tuple[int, int]:

@@ -22,7 +22,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from patterns.binary_star.conflicts import diverged_since, resolve, writes_since_fork
+from patterns.binary_star.conflicts import (
+    diverged_since,
+    is_settled,
+    resolve,
+    writes_since_fork,
+)
 from patterns.binary_star.effects import (
     BecomeActive,
     BecomePassive,
@@ -207,7 +212,7 @@ class BinaryStarProtocol:
         if self._check_after_beat is not None and now >= self._check_expires_at:
             effects += self._end_check()
         leaving = self.state is State.LEAVING
-        if leaving and now >= self._handover_expires_at:
+        if leaving and now >= self._handover_expires_at and self._check_after_beat is None:
             return effects + self._fire(Event.HANDOVER_FAILED, now)
         # Who hands over says so at every tick: the peer may just have lacked the last update.
         if leaving or self._next_beat is None or now >= self._next_beat:
@@ -352,24 +357,31 @@ class BinaryStarProtocol:
         if peer.state is State.ACTIVE:
             return self._peer_active(peer)
         if peer.state is State.LEAVING:
-            own = self._own()
-            theirs = (peer.progress.epoch, peer.progress.sequence)
-            complete = not self.replicates or (own.epoch, own.sequence) >= theirs
-            return Event.PEER_HANDS_OVER if complete else Event.PEER_LEAVING
+            return Event.PEER_HANDS_OVER if self._may_take_over(peer) else Event.PEER_LEAVING
         ahead = self._is_ahead(peer)
         if peer.state is State.PASSIVE:
             return Event.PEER_PASSIVE_AHEAD if ahead else Event.PEER_PASSIVE
         return Event.PEER_SYNCING_AHEAD if ahead else Event.PEER_SYNCING
+
+    def _may_take_over(self, peer: PeerState) -> bool:
+        """True if we hold exactly what a peer that hands over holds, and it still does so.
+
+        One that has given up in vain goes on; its orders may have waited in the network.
+        """
+        own, theirs = self._own(), peer.progress
+        same = (own.epoch, own.sequence) == (theirs.epoch, theirs.sequence)
+        # It has heard the last or the last but one that we have said.
+        return (same or not self.replicates) and peer.heard >= self._beats - 1
 
     def _peer_active(self, peer: PeerState) -> Event:
         own = self._own()
         took_over = peer.progress.epoch > own.epoch and peer.progress.fork_sequence >= own.sequence
         if self.state is State.ACTIVE or (self.state is State.LEAVING and not took_over):
             event = resolve(self.role, own, peer)
-            settled = peer.progress.epoch > own.epoch and peer.settled >= own.epoch
-            if event is Event.PEER_ACTIVE_DECIDES or settled or self._is_answer(peer):
-                return event
-            return Event.PEER_ACTIVE_UNSURE
+            ours_to_decide = event is not Event.PEER_ACTIVE_DECIDES and not is_settled(own, peer)
+            if ours_to_decide and not self._is_answer(peer):
+                return Event.PEER_ACTIVE_UNSURE
+            return event
         return Event.PEER_ACTIVE
 
     def _is_answer(self, peer: PeerState) -> bool:

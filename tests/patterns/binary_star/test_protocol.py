@@ -646,6 +646,26 @@ class TestHandover:
         passive.receive_peer_state(active.heartbeat_frame(), 0.4)
         assert passive.state is State.ACTIVE
 
+    def test_an_order_that_waited_in_the_network_is_not_followed(self):
+        """The active went on when nobody took over; what it said then is heard much later."""
+        active, passive = self.pair()
+        active.switchover(0.2)
+        waiting = active.heartbeat_frame()
+        for now in (1.1, 2.1, 3.1):
+            for _ in passive.tick(now):
+                passive.heartbeat_frame()
+        assert passive.receive_peer_state(waiting, 3.2) == []
+        self.progress[BACKUP] = Progress(1, 10)  # or it shows that updates have gone on
+        active, passive = self.pair(backup=(1, 10))
+        active.switchover(0.2)
+        assert passive.receive_peer_state(active.heartbeat_frame(), 0.3) == []
+
+    def test_a_handover_is_not_given_up_while_the_peer_is_checked(self):
+        active, _ = self.pair()
+        active.switchover(0.2)
+        assert ResumeService() not in active.tick(5.0)
+        assert not active.serving
+
     def test_the_active_goes_on_when_the_peer_does_not_take_over(self):
         active, _ = self.pair()
         active.switchover(0.2)
