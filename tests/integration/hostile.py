@@ -115,31 +115,54 @@ def long_frame(size, flags=0):
 
 
 def streams(seed, good_type):
-    """Byte streams for a port whose peers are of `good_type`, by what is wrong with them."""
+    """What to send to a port whose peers are of `good_type`, by what is wrong with it.
+
+    Each is two byte strings: at once, and when the other side has said READY; before that, libzmq
+    takes every frame for a part of the handshake.
+    """
     chance = random.Random(seed)
     peer = GREETING + ready(good_type)
     return {
-        "nothing": b"",
-        "noise": chance.randbytes(2000),
-        "http": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        "half a greeting": GREETING[:20],
-        "noise after a greeting": GREETING + chance.randbytes(2000),
-        "another mechanism": GREETING[:12] + b"CURVE".ljust(20, b"\0") + bytes(32),
-        "a wrong type": GREETING + ready(zmq.PAIR),
-        "no command": GREETING + bytes([0, 3]) + b"abc",
-        "a command that lies": GREETING + bytes([COMMAND, 7]) + b"\x05READY\xff",
-        "noise after ready": peer + chance.randbytes(2000),
-        "an unknown command": peer + command(b"HELLO", chance.randbytes(20)),
-        "ten thousand frames": peer + bytes([MORE, 1, 120]) * 10_000,
-        "a frame that never ends": peer + long_frame(1 << 20) + b"x" * 1000,
+        "nothing": (b"", b""),
+        "noise": (chance.randbytes(2000), b""),
+        "http": (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b""),
+        "half a greeting": (GREETING[:20], b""),
+        "noise after a greeting": (GREETING + chance.randbytes(2000), b""),
+        "another mechanism": (GREETING[:12] + b"CURVE".ljust(20, b"\0") + bytes(32), b""),
+        "a wrong type": (GREETING + ready(zmq.PAIR), b""),
+        "no command": (GREETING + bytes([0, 3]) + b"abc", b""),
+        "a command that lies": (GREETING + bytes([COMMAND, 7]) + b"\x05READY\xff", b""),
+        "messages before READY": (peer + bytes([MORE, 1, 120]) * 100, b""),
+        "noise after READY": (peer, chance.randbytes(2000)),
+        "an unknown command": (peer, command(b"HELLO", chance.randbytes(20))),
+        "ten thousand frames": (peer, bytes([MORE, 1, 120]) * 10_000 + bytes([0, 1, 120])),
+        "half a message": (peer, bytes([MORE, 1, 120]) * 10_000),
+        "a frame that never ends": (peer, long_frame(1 << 20) + b"x" * 1000),
     }
 
 
-def send_bytes(endpoint, data):
-    """Connect, send, and hang up; the other side may hang up before."""
+def send_bytes(endpoint, at_once, after_ready):
+    """Connect, send, and wait until the other side has read all of it and hung up."""
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     with socket.create_connection((host, int(port)), 10) as connection:
         try:
-            connection.sendall(data)
-        except OSError:
-            pass
+            connection.sendall(at_once)
+            if after_ready:
+                wait_for_ready(connection)
+                connection.sendall(after_ready)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+        except ConnectionError:
+            pass  # it has hung up before we were done
+
+
+def wait_for_ready(connection):
+    """Read the greeting and the READY of the other side."""
+    heard = b""
+    while b"READY" not in heard:
+        heard += connection.recv(65536) or _hung_up()
+
+
+def _hung_up():
+    raise AssertionError("the other side ends a handshake without a fault")

@@ -275,8 +275,8 @@ def attack_control(context, endpoint, seed):
 
 
 def attack_with_bytes(endpoint, seed, good_type):
-    for data in hostile.streams(seed, good_type).values():
-        hostile.send_bytes(endpoint, data)
+    for at_once, after_ready in hostile.streams(seed, good_type).values():
+        hostile.send_bytes(endpoint, at_once, after_ready)
 
 
 @pytest.mark.timeout(600)
@@ -339,8 +339,9 @@ def test_a_frame_that_is_far_too_long_ends_its_connection(server, peer, offset, 
     """Its bytes are never taken into memory: not even announced may it be."""
     host, _, port = peer.endpoint(offset).removeprefix("tcp://").rpartition(":")
     with socket.create_connection((host, int(port)), SECONDS) as connection:
-        data = hostile.GREETING + hostile.ready(good_type) + hostile.long_frame(64 * MAX_BODY)
-        connection.sendall(data)
+        connection.sendall(hostile.GREETING + hostile.ready(good_type))
+        hostile.wait_for_ready(connection)
+        connection.sendall(hostile.long_frame(64 * MAX_BODY))
         with pytest.raises(ConnectionError):
             while connection.recv(1000):
                 pass
