@@ -14,7 +14,7 @@ import click
 import zmq
 
 from patterns.binary_star.control import STATUS, decode_answer
-from patterns.clone.messages import epoch_of
+from patterns.clone.messages import counter_of, epoch_of
 from patterns.commands.clone_session import EXIT_CODES, NoAnswer
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
@@ -126,5 +126,4 @@ def _seconds(value: float | None) -> str:
 
 def _sequence(number: int) -> str:
     """The sequence as epoch and count: `3:41` is the 41st update of epoch 3."""
-    epoch = epoch_of(number)
-    return f"{epoch}:{number & ((1 << 40) - 1)}"
+    return f"{epoch_of(number)}:{counter_of(number)}"

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from patterns.commands.operating import control_endpoint
+from patterns.clone.messages import make_sequence
+from patterns.commands.operating import control_endpoint, show
 
 
 def ready(server) -> str:
@@ -53,3 +54,21 @@ def test_wrong_usage(reactor_command, arguments):
 def test_a_number_is_a_port_of_this_machine():
     assert control_endpoint("5559") == "tcp://127.0.0.1:5559"
     assert control_endpoint("ipc:///run/clone") == "ipc:///run/clone"
+
+
+def test_a_row_shows_a_sequence_as_epoch_and_count_and_what_is_wrong(capsys):
+    status = {
+        "role": "backup",
+        "state": "passive",
+        "epoch": 3,
+        "sequence": make_sequence(3, 41),
+        "peer_state": "active",
+        "peer_age": 0.24,
+        "mismatch": "timings differ",
+        "conflicts": 1,
+        "diverged": 5,
+    }
+    show([status], as_json=False)
+    row = capsys.readouterr().out.splitlines()[1]
+    assert row.split()[:7] == ["backup", "passive", "-", "3", "3:41", "active", "0.2"]
+    assert row.endswith("timings differ, 1 conflicts, 5 updates given up")
