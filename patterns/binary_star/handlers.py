@@ -127,9 +127,13 @@ class BinaryStar(HandlerSet):
             handlers.append(ControlPort(open_control(self, self.control), self))
         return handlers
 
-    def request(self) -> bool:
-        """A client asks for service, which is its vote; True if it is to be served now."""
-        return self.carry_out(self.protocol.receive_client_request(self.reactor.now()))
+    def request(self, *, copied: bool = False) -> bool:
+        """A client asks for service, which is its vote; True if it is to be served now.
+
+        What clients send to both servers is no vote for a while: say that it is `copied`.
+        """
+        now = self.reactor.now()
+        return self.carry_out(self.protocol.receive_client_request(now, copied=copied))
 
     def synchronised(self) -> None:
         """The service's copy of the active's data is complete."""

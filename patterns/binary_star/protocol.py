@@ -54,6 +54,9 @@ from patterns.binary_star.table import TABLE, Action, Event
 # How often a configuration that does not fit is reported.
 _MISMATCH_SECONDS = 60.0
 
+# So many timeouts after its peer has fallen silent, a server takes copies for votes as well.
+_COPIES_WAIT = 4
+
 
 class BinaryStarProtocol:
     """One server of the pair: hears its peer and its clients, says what to do.
@@ -151,16 +154,18 @@ class BinaryStarProtocol:
             return effects + self._end_check_and_fire(Event.PEER_GONE, now)
         return effects + self._fire(Event.PEER_GONE, now)
 
-    def receive_client_request(self, now: float) -> list[Effect]:
+    def receive_client_request(self, now: float, *, copied: bool = False) -> list[Effect]:
         """A client wants service: its vote. Ends in ServeRequest or RefuseRequest.
 
-        Writes are votes as well as snapshot requests, or a pair whose clients only write would
-        never fail over.
+        Of what clients send to both servers anyway a copy came here (`copied`): it says nothing of
+        the peer, which may well have the other one. Counted as a vote, it would make two actives of
+        every outage of the link between the servers. But if it never counted, a pair whose clients
+        only write would never fail over: so it does when the peer is silent for much longer.
         """
         effects = self._observe(now)
         if self._check_after_beat is not None:
             event = Event.REQUEST_UNCHECKED
-        elif now >= self._peer_expires_at:
+        elif now >= self._peer_expires_at + copied * _COPIES_WAIT * self.timeout:
             event = Event.REQUEST_PEER_SILENT
         else:
             event = Event.REQUEST_PEER_FRESH

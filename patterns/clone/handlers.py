@@ -223,7 +223,7 @@ class CloneServer(HandlerSet):
         if self.star is not None:
             if not self.protocol.serving:
                 check_update(frames, max_body=self.protocol.max_body)  # junk is no vote
-            self.star.request()
+            self.star.request(copied=True)
         publication = self.protocol.order_update(frames, self.reactor.now())
         if publication is not None:
             self._publisher.send(*publication)

@@ -171,13 +171,30 @@ def test_a_writer_alone_votes_too(service):
     """A client of the Guide that only writes must be able to bring about the failover."""
     primary, backup = service.pair()
     writer = service.writer(5568)
-    service.vanish(primary)
+    service.network.partition("primary")
+    service.loop.advance(9.0)
+    writer.send(*update(b"key", b"1"))
     service.loop.advance(3.0)
     assert states(backup) == [PASSIVE]
-    writer.send(*update(b"key", b"1"))
+    writer.send(*update(b"key", b"2"))
     service.loop.run_pending()
     assert states(backup) == [ACTIVE]
-    assert contents(backup) == {b"key": b"1"}
+    assert contents(backup) == {b"key": b"2"}
+
+
+def test_f2_the_copy_of_a_write_makes_no_second_active(service):
+    """The writer follows the other server; only the link between the two is down."""
+    primary, backup = service.pair()
+    client = service.live(follow_both(service))
+    service.network.partition("primary", "backup")
+    for number in range(9):
+        service.wait(client.set("key", f"{number}"))
+        service.loop.advance(1.0)
+    assert states(primary, backup) == [ACTIVE, PASSIVE]
+    service.network.heal()
+    service.loop.advance(5.0)
+    assert states(primary, backup) == [ACTIVE, PASSIVE]
+    assert contents(primary) == contents(backup) == {b"key": b"8"}
 
 
 @pytest.mark.parametrize("frames", [(b"junk",), (b"x",) * 9, update(b"key", b"1", b"short")])
