@@ -18,8 +18,8 @@ from patterns.clone.messages import (
 )
 from reactor import Stream, StreamHandler
 
-# A client may say that it has seen an epoch so far ahead of our clock (18 hours), or it lies.
-_EPOCHS_AHEAD = 1 << 20
+# A client may say that it has seen an epoch so far ahead of our clock (24 days), or it lies.
+_EPOCHS_AHEAD = 1 << 25
 
 
 def check_epoch(epoch: int, wall_seconds: float) -> None:
