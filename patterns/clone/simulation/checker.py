@@ -9,6 +9,8 @@ from patterns.clone.simulation.history import Activity, Entry, History, Write
 
 # How long two servers may both be active after whatever kept them apart has ended.
 DETECTION_SECONDS = 6.0
+# After the last fault, writers have an active server again by then.
+RECOVERY_SECONDS = 20.0
 # An update that only the active had when it died: so long may replication have taken.
 REPLICATION_SECONDS = 1.0
 # A ttl is kept to the second in snapshots; then expiry, a failover, and what a fault held up.
@@ -28,11 +30,12 @@ def check(history: History, last: Activity, healed_at: float, now: float) -> int
     _check_expiry(history, last, entries, healed_at, now)
     _check_overlaps(history, now)
     _check_journal(history)
+    _check_answers(history)
     return _check_acknowledged(history, entries)
 
 
 def _check_order(history: History, entries: list[Entry]) -> None:
-    """I1, I7, I8: numbers grow, no update is applied twice, and a writer's order is kept."""
+    """I1, I4, I7, I8: numbers grow, nothing is applied unasked or twice, nor in another order."""
     seen: set[bytes] = set()
     newest: dict[tuple[str, bytes], int] = {}
     previous = 0
@@ -45,6 +48,8 @@ def _check_order(history: History, entries: list[Entry]) -> None:
         seen.add(entry.uuid)
         write = history.writes.get(entry.uuid)
         if write is None:
+            if not entry.expiry:
+                history.violate("I4", entry.at, f"nobody wrote what {entry.key!r} has")
             continue
         place = (write.client, write.key)
         if write.number < newest.get(place, 0):
@@ -129,6 +134,17 @@ def _check_journal(history: History) -> None:
                 history.violate("I15", loser.yielded, text)
 
 
+def _check_answers(history: History) -> None:
+    """I11: a write that no fault was near is acknowledged, not given up."""
+    for write in history.writes.values():
+        if write.reason != "timeout" or write.answered is None:
+            continue
+        begin = write.invoked - RECOVERY_SECONDS
+        if not any(True for _ in _between(history, begin, write.answered)):
+            text = f"{write.client}'s write of {write.key!r} was given up, with nothing wrong"
+            history.violate("I11", write.answered, text)
+
+
 def _check_acknowledged(history: History, entries: list[Entry]) -> int:
     """I6a, I5: an acknowledged write is there, or overwritten, or lost for a reason that counts."""
     lost = 0
@@ -155,9 +171,12 @@ def _excuse(history: History, write: Write, uuid: bytes) -> str:
         return "it had expired"
     if newest.uuid in activity.reported:
         return "given up for the peer's history, and reported"
+    accepted = next(each.at for each in activity.entries if each.sequence == write.sequence)
+    for _ in history.activities:
+        if activity.yielded is not None:  # to a server that had the write, and lost it
+            activity = history.winner_over(activity)
     if activity.died is None:
         return ""
-    accepted = next(each.at for each in activity.entries if each.sequence == write.sequence)
     if activity.died - accepted < REPLICATION_SECONDS:
         return "not replicated yet when its server died"
     others = [

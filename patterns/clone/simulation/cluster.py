@@ -34,6 +34,7 @@ class Cluster:
         interests = {EVERYTHING: None, **{_interest(each): None for each in schedule.members}}
         self.history = History(tuple(interests))
         self.faults: Counter[tuple[str, str]] = Counter()
+        self.max_writes = max(4, schedule.squeeze) if schedule.squeeze else 10_000
         self.full_outbox = 0
         self._numbers = 0
         self._strangers = 0
@@ -92,7 +93,7 @@ class Cluster:
             node,
             [f"tcp://{name}:{PORT}" for name in (member.first, second)],
             _interest(member),
-            max_writes=max(4, self.schedule.squeeze) if self.schedule.squeeze else 10_000,
+            max_writes=self.max_writes,
             write_timeout=WRITE_TIMEOUT,
             jitter=node.random.random,
         )

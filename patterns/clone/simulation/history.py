@@ -166,6 +166,15 @@ class History:
         self.activities.append(activity)
         return activity
 
+    def overlaps(self) -> bool:
+        """Whether two servers were active at the same time."""
+        ordered = sorted(self.activities, key=lambda each: each.began)
+        return any(
+            one.node != other.node and (one.ended is None or one.ended > other.began)
+            for place, one in enumerate(ordered)
+            for other in ordered[place + 1 :]
+        )
+
     def winner_over(self, loser: Activity) -> Activity:
         """The activity of the other server to which this one has yielded."""
         assert loser.yielded is not None

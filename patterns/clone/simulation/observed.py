@@ -25,7 +25,7 @@ from patterns.clone.messages import Frames, epoch_of, sequence_of
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.server_effects import Effect as ServerEffect
 from patterns.clone.server_effects import ReportDiverged
-from patterns.clone.server_protocol import ServerProtocol
+from patterns.clone.server_protocol import ServerProtocol, ServerState
 from patterns.clone.simulation.history import (
     EVERYTHING,
     Activity,
@@ -142,6 +142,16 @@ class ServerRecorder:
         if not any(each.sequence == sequence and each.uuid == uuid for each in entries):
             self.violate("I1", f"gives {sequence:x} to a second update")
 
+    def compare(self, protocol: ServerProtocol) -> None:
+        """What a passive server holds is what the active had at the same number."""
+        sequence = protocol.sequence
+        leader = self._history.by_epoch.get(epoch_of(sequence))
+        if protocol.state is not ServerState.PASSIVE or leader is None:
+            return
+        held = {entry[0]: entry[4] for entry in protocol.store.snapshot()}
+        if leader.hash_at(EVERYTHING, sequence) != map_hash(held):
+            self.violate("I4", f"holds another map than the active had at number {sequence:x}")
+
     def violate(self, invariant: str, text: str) -> None:
         """Note what must not be."""
         self._history.violate(invariant, self.now, f"{self._node.name} {text}")
@@ -175,6 +185,8 @@ class ObservedServer(Squeezed, CloneServer):
 
     def become_active(self, epoch: int, forced: bool) -> None:
         """Record an activity begin."""
+        if self.protocol.state is ServerState.SYNCING and not forced:
+            self.recorder.violate("I16", "leads without a complete copy")
         self.recorder.begin(self.protocol, self.protocol.sequence)
         super().become_active(epoch, forced)
         self.recorder.number(self.protocol.sequence)
@@ -319,6 +331,7 @@ class ObservedClient(Squeezed, CloneClient):
         super().__init__(*arguments, make_uuid=lambda: self.recorder.name(make_uuid()), **options)
         self.protocol.watched = True  # the recorder is told every change of the map
         self.recorder = ClientRecorder(history, node, self.protocol)
+        self.add_watch(lambda event: None)  # without a watcher there are no events to record
 
     def write(self, write: Write) -> None:
         """Set or delete what `write` says; raises as the real client does."""

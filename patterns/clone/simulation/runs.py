@@ -13,13 +13,15 @@ from patterns.clone.simulation.checker import check
 from patterns.clone.simulation.cluster import Cluster
 from patterns.clone.simulation.history import EVERYTHING, History, Interest, Violation
 from patterns.clone.simulation.observed import ObservedClient, ObservedServer
-from patterns.clone.simulation.schedule import END, HEAL, LAST_OPERATION, Schedule
+from patterns.clone.simulation.schedule import END, HEAL, LAST_OPERATION, SERVERS, Schedule
 from reactor.testing import Simulation
 
 # After everything is healed, the pair and its clients have so long to agree.
 GIVE_UP = LAST_OPERATION + 45.0
 # A pair of which neither has a complete copy is left to an operator, who comes after this time.
 OPERATOR_SECONDS = 12.0
+# The other server of a pair serves by then, if a client asks (RFC: preferably under 10 seconds).
+FAILOVER_SECONDS = 10.0
 _WATCH_SECONDS = 1.0
 _MEASURE_EVERY = 5
 
@@ -36,6 +38,7 @@ class Result:
     failed: int
     lost: int  # acknowledged, and lost with a server that died or was given up
     activities: int
+    both_active: bool  # at some time
     promotions: int  # by the operator
     faults: Counter[tuple[str, str]]
 
@@ -83,6 +86,7 @@ class _Run:
             failed=sum(write.sequence is None for write in writes),
             lost=self._lost,
             activities=len(self._history.activities),
+            both_active=self._history.overlaps(),
             promotions=self._promotions,
             faults=self._cluster.faults,
         )
@@ -117,11 +121,23 @@ class _Run:
         for client in self._cluster.clients:
             if not self._disturbed(client.name, now):
                 client.recorder.check_notices()
+        for server in self._cluster.servers:
+            server.recorder.compare(server.protocol)
+        self._check_service(now)
         if self._watches % _MEASURE_EVERY == 0:
             self._measure()
         if now > HEAL + OPERATOR_SECONDS:
             self._help()
         self._simulation.loop.call_later(_WATCH_SECONDS, self._watch)
+
+    def _check_service(self, now: float) -> None:
+        """I11: of two servers one may be gone, if nothing else is wrong: the other one serves."""
+        lately = [each for each in self._history.faults if each[0] <= now <= each[1] + 20.0]
+        if len(lately) != 1 or lately[0][2] not in ("crash", "power", "pause"):
+            return
+        begin, end, _, (node,) = lately[0]
+        if node in SERVERS and begin + FAILOVER_SECONDS < now < end and not self._cluster.active():
+            self._history.violate("I11", now, f"nobody serves, {node} is gone since {begin} s")
 
     def _disturbed(self, name: str, now: float) -> bool:
         """Whether a client stands still, or has just stood still."""
@@ -155,6 +171,10 @@ class _Run:
             for handler in statistics.handlers:
                 if handler.errors:
                     self._history.violate("I18", now, f"{handler.name}: {handler.errors} errors")
+
+        for client in self._cluster.clients:
+            if client.protocol.statistics().unacknowledged > self._cluster.max_writes:
+                self._history.violate("I13", now, f"{client.name} has too many writes under way")
 
     # At the end
 

@@ -224,6 +224,7 @@ def _churn(draft: _Draft) -> None:
 def _squeeze(draft: _Draft) -> None:
     for _ in range(draft.chance.randint(1, 3)):
         draft.add(draft.instant(), "pause", draft.client(), seconds=draft.duration())
+    _pause(draft)
     _drop(draft)
 
 

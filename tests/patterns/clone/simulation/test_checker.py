@@ -30,10 +30,12 @@ class Story:
         sequence = make_sequence(activity.epoch, counter)
         entry = Entry(sequence, self.now, key, uuid, body, ttl, expiry)
         activity.add(entry)
+        if not expiry:  # somebody wrote it
+            self.history.writes[uuid] = Write("nobody", self.uuids, key, body, self.now)
         return entry
 
     def write(self, entry, client="client-0", number=None, acknowledged=True):
-        number = len(self.history.writes) + 1 if number is None else number
+        number = self.uuids if number is None else number
         write = Write(client, number, entry.key, entry.body, self.now)
         if acknowledged:
             write.answered, write.sequence = self.now, entry.sequence
@@ -99,6 +101,23 @@ def test_i4_the_map_is_not_what_the_updates_make(story):
     story.put(activity)
     activity.map[b"phantom"] = b"1"
     assert story.verdict(activity) == ["I4"]
+
+
+def test_i4_nobody_wrote_it(story):
+    activity = story.lead("primary", 1)
+    del story.history.writes[story.put(activity).uuid]
+    assert story.verdict(activity) == ["I4"]
+
+
+def test_i11_a_write_is_given_up_with_nothing_wrong(story):
+    activity = story.lead("primary", 1)
+    write = Write("client-0", 9, b"k", b"1", 1.0, answered=13.0, reason="timeout")
+    story.history.writes[b"lost"] = write
+    story.fault("cut", 14.0, 15.0, "primary", "backup")
+    assert story.verdict(activity) == ["I11"]
+    story.history.violations.clear()
+    story.fault("cut", 12.0, 15.0, "primary", "client-0")
+    assert story.verdict(activity) == []
 
 
 def test_i5_an_acknowledged_deletion_is_gone(story):

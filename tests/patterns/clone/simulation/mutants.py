@@ -1,0 +1,408 @@
+"""Planted bugs: each brings back one defect that the design excludes, by a patch of real code.
+
+`seeds_to_catch` made the table of docs/simulation.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pytest
+
+from patterns.binary_star.messages import State
+from patterns.binary_star.protocol import BinaryStarProtocol
+from patterns.binary_star.table import TABLE, Event
+from patterns.clone import client_protocol, handlers, interfaces
+from patterns.clone.client_effects import Deleted
+from patterns.clone.client_protocol import ClientProtocol
+from patterns.clone.handlers import CloneServer
+from patterns.clone.losses import LossDetector
+from patterns.clone.messages import encode_sequence, sequence_of
+from patterns.clone.outbox import Outbox
+from patterns.clone.pending import PendingList
+from patterns.clone.server_effects import Publish
+from patterns.clone.server_protocol import ServerProtocol, ServerState
+from patterns.clone.simulation.campaign import schedule_of
+from patterns.clone.simulation.runs import run
+from patterns.clone.store import DuplicateFilter, KeyValueStore
+from patterns.clone.subtrees import SubtreeCounts
+from patterns.clone.writer import Writer
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted bug: its name, the failure (F1 to F36) it brings back, where it shows."""
+
+    name: str
+    failure: str
+    scenario: str
+    first: int
+    patch: Patch
+
+
+MUTANTS: list[Mutant] = []
+
+
+def mutant(
+    name: str, failure: str, scenario: str = "mixed", first: int = 0
+) -> Callable[[Patch], Patch]:
+    """Add a mutant that is caught soon from the seed `first` of its scenario on."""
+
+    def add(patch: Patch) -> Patch:
+        MUTANTS.append(Mutant(name, failure, scenario, first, patch))
+        return patch
+
+    return add
+
+
+def wrap(patch, owner, name, wrapper):
+    """Replace a method by `wrapper(original, self, ...)`."""
+    original = getattr(owner, name)
+    patch.setattr(owner, name, lambda self, *args, **kw: wrapper(original, self, *args, **kw))
+
+
+def returns(patch, owner, name, value):
+    patch.setattr(owner, name, lambda *args, **kw: value)
+
+
+# Numbers and epochs
+
+
+@mutant("epochs begin anew at a restart", "F5", "double")
+def _(patch):
+    returns(patch, handlers, "epoch_at", 0)
+
+
+@mutant("a promotion begins no epoch", "F5", "crash")
+def _(patch):
+    def become_active(original, self, now, epoch=0, *, force=False):
+        before = self.sequence
+        effects = original(self, now, epoch, force=force)
+        if before:
+            self.store.sequence = before + len(effects)
+        return effects
+
+    wrap(patch, ServerProtocol, "become_active", become_active)
+
+
+@mutant("clients do not say which epoch they have seen", "F1", "mixed", 324)
+def _(patch):
+    returns(patch, ClientProtocol, "_refuse_server", [])
+
+
+@mutant("clients follow an older epoch", "F27", "swizzle")
+def _(patch):
+    patch.setattr(
+        ClientProtocol, "epoch", property(lambda self: 0, lambda self, _: None), raising=False
+    )
+
+
+@mutant("a number is given twice", "F5", "calm")
+def _(patch):
+    def order(original, self, frames, now):
+        if self.serving and self._updates % 20 == 19:
+            self._updates += 1
+            self.store.sequence -= 1
+        return original(self, frames, now)
+
+    wrap(patch, ServerProtocol, "order_update", order)
+
+
+# The pair
+
+
+@mutant("a server without a complete copy takes over", "F9", "mixed", 67)
+def _(patch):
+    silent = Event.REQUEST_PEER_SILENT
+    patch.setitem(TABLE, (State.SYNCING, silent), TABLE[State.PASSIVE, silent])
+    wrap(
+        patch,
+        ServerProtocol,
+        "become_active",
+        lambda original, self, now, epoch=0, *, force=False: original(self, now, epoch, force=True),
+    )
+
+
+@mutant("no failover", "F3", "crash")
+def _(patch):
+    for event in (Event.REQUEST_PEER_SILENT, Event.PEER_GONE, Event.PEER_PRIMARY):
+        patch.setitem(TABLE, (State.PASSIVE, event), (State.PASSIVE, ()))
+
+
+@mutant("who should yield stays active", "F1", "swizzle")
+def _(patch):
+    for event in (Event.PEER_ACTIVE_WINS, Event.PEER_PASSIVE_AHEAD):
+        patch.setitem(TABLE, (State.ACTIVE, event), (State.ACTIVE, ()))
+
+
+@mutant("what is given up is not reported", "F1", "swizzle")
+def _(patch):
+    returns(patch, KeyValueStore, "changed_since", ())
+
+
+@mutant("deletions that are given up are not reported", "F1", "swizzle")
+def _(patch):
+    returns(patch, ServerProtocol, "_remember_deletion", None)
+
+
+@mutant("the peer's silence is never noticed", "F7", "crash")
+def _(patch):
+    def receive(original, self, frame, now):
+        effects = original(self, frame, now)
+        self._peer_expires_at = float("inf")
+        return effects
+
+    wrap(patch, BinaryStarProtocol, "receive_peer_state", receive)
+    returns(patch, BinaryStarProtocol, "receive_peer_gone", [])
+
+
+# The passive server
+
+
+@mutant("a gap in what the passive server hears is ignored", "F30", "squeeze")
+def _(patch):
+    def resync(original, self, now, frames=None):
+        if frames is not None:
+            self.store.apply(frames, sequence_of(frames))
+        return []
+
+    wrap(patch, ServerProtocol, "_resync", resync)
+
+
+@mutant("the passive server expires values itself", "F15", "crash-ttl", 44)
+def _(patch):
+    def tick(original, self, now):
+        if self.state is ServerState.PASSIVE:
+            for key in self.store.expire(now, 1000):
+                sequence = self.sequence + 1
+                self.store.apply((key, encode_sequence(sequence), b"", b"", b""), sequence)
+        return original(self, now)
+
+    wrap(patch, ServerProtocol, "tick", tick)
+
+
+@mutant("a copy of what was published stays pending", "F12", "crash")
+def _(patch):
+    returns(patch, PendingList, "clear_published", None)
+    returns(patch, PendingList, "drop_heard_before", None)
+    returns(patch, DuplicateFilter, "seen", None)
+
+
+@mutant("what the active has published is pending as well", "F14", "crash")
+def _(patch):
+    def replicate(original, self, frames, sequence, ttl, now):
+        effects = original(self, frames, sequence, ttl, now)
+        self._pending.add((frames[0], bytes(8), b"p" * 8 + frames[2][:8], *frames[3:]), now)
+        return effects
+
+    wrap(patch, ServerProtocol, "_replicate", replicate)
+
+
+@mutant("what is pending is dropped at a promotion", "F11", "crash")
+def _(patch):
+    def take_all(original, self):
+        original(self)
+        return []
+
+    wrap(patch, PendingList, "take_all", take_all)
+    returns(patch, Writer, "send_again", [])
+
+
+@mutant("what is pending is applied in another order", "F24", "crash")
+def _(patch):
+    def take_all(original, self):
+        return original(self)[::-1]
+
+    def add(original, self, frames, *args, **kw):
+        self._sent.pop(frames[0], None)
+        return original(self, frames, *args, **kw)
+
+    wrap(patch, PendingList, "take_all", take_all)
+    wrap(patch, Outbox, "add", add)
+
+
+@mutant("what was pending is applied and not published", "F11", "crash")
+def _(patch):
+    def become_active(original, self, epoch, forced):
+        effects = self.protocol.become_active(self.reactor.now(), epoch, force=forced)
+        kept = [e for e in effects if not isinstance(e, Publish) or not sequence_of(e.frames)]
+        self._close_peer_snapshot()
+        self.carry_out(kept)
+        self.arm()
+
+    wrap(patch, CloneServer, "become_active", become_active)
+
+
+# Duplicates and order
+
+
+@mutant("an update sent again is applied again", "F23", "client-link-reset")
+def _(patch):
+    returns(patch, DuplicateFilter, "seen", None)
+
+
+@mutant("a writer sends again under no name", "F23", "client-link-reset")
+def _(patch):
+    def send_again(original, self, now, *, at_once=False):
+        messages = original(self, now, at_once=at_once)
+        return [(*frames[:2], b"", *frames[3:]) for frames in messages]
+
+    wrap(patch, Outbox, "send_again", send_again)
+
+
+@mutant("two updates of a key are under way at once", "F24", "client-link-reset")
+def _(patch):
+    def add(original, self, frames, *args, **kw):
+        self._sent.pop(frames[0], None)
+        return original(self, frames, *args, **kw)
+
+    wrap(patch, Outbox, "add", add)
+
+
+@mutant("nothing is sent again", "F11", "client-link-reset")
+def _(patch):
+    returns(patch, Writer, "send_again", [])
+    returns(patch, Writer, "receive_writable", [])
+    returns(patch, Outbox, "send_again", [])
+
+
+@mutant("a write is acknowledged before it shows", "F11", "calm")
+def _(patch):
+    def receive_heartbeat(original, self, frames, now):
+        effects = original(self, frames, now)
+        for each in self._writer._outbox.under_way():
+            effects += self._writer.receive_answer(each[2], self.store.sequence + 1, now)
+        return effects
+
+    wrap(patch, ClientProtocol, "_receive_heartbeat", receive_heartbeat)
+
+
+@mutant("the outbox has no limit", "limit", "squeeze", 18)
+def _(patch):
+    def init(original, self, **options):
+        original(self, **{**options, "max_writes": 10**9})
+
+    wrap(patch, Outbox, "__init__", init)
+
+
+# The client's map
+
+
+@mutant("losses are not noticed", "F20", "squeeze")
+def _(patch):
+    returns(patch, LossDetector, "receive_update", "")
+    returns(patch, LossDetector, "receive_heartbeat", "")
+
+
+@mutant("one lost update in a row is not noticed", "F20", "squeeze", 8)
+def _(patch):
+    def receive_update(original, self, key, sequence):
+        if self._last is not None and sequence == self._last + 2:
+            self._last += 1
+        return original(self, key, sequence)
+
+    wrap(patch, LossDetector, "receive_update", receive_update)
+
+
+@mutant("losses in a subtree are not noticed", "F21", "squeeze", 6)
+def _(patch):
+    returns(patch, LossDetector, "_receive_count", "")
+
+
+@mutant("a subtree's updates are miscounted", "F21", "calm")
+def _(patch):
+    returns(patch, SubtreeCounts, "count", None)
+
+
+@mutant("a resynchronised map keeps deleted keys", "F25", "crash", 38)
+def _(patch):
+    differences = client_protocol._differences
+
+    def without_deletions(old, new):
+        return [each for each in differences(old, new) if not isinstance(each, Deleted)]
+
+    patch.setattr(client_protocol, "_differences", without_deletions)
+
+
+@mutant("a client asks for its snapshot before it hears the server", "F19", "mixed")
+def _(patch):
+    def connect(original, self, now):
+        return [*original(self, now), *self._request_snapshots(now)]
+
+    wrap(patch, ClientProtocol, "_connect", connect)
+    returns(patch, LossDetector, "receive_heartbeat", "")
+
+
+@mutant("a client gives up after some failures", "F28", "double", 16)
+def _(patch):
+    def pause(original, self, now):
+        effects = original(self, now)
+        if self._failures > 4:
+            self._resume_at = float("inf")
+        return effects
+
+    wrap(patch, ClientProtocol, "_pause", pause)
+
+
+# Time
+
+
+@mutant("nothing expires", "F14", "calm-ttl")
+def _(patch):
+    returns(patch, KeyValueStore, "expire", [])
+    patch.setattr(KeyValueStore, "next_expiry", None)
+
+
+@mutant("values expire a second early", "F16", "calm-ttl")
+def _(patch):
+    wrap(
+        patch,
+        KeyValueStore,
+        "expire",
+        lambda original, self, now, limit=1000: original(self, now + 1.0, limit),
+    )
+
+
+@mutant("a replica's deadline counts from its own beginning", "F16", "crash-ttl")
+def _(patch):
+    def replicate(original, self, frames, sequence, ttl, now):
+        return original(self, frames, sequence, None if ttl is None else ttl / 4, now)
+
+    wrap(patch, ServerProtocol, "_replicate", replicate)
+
+
+@mutant("a refresh does not prolong", "F16", "calm-ttl")
+def _(patch):
+    def set_deadline(original, self, key, expires_at):
+        if expires_at is None or key not in self._deadlines:
+            original(self, key, expires_at)
+
+    wrap(patch, KeyValueStore, "_set_deadline", set_deadline)
+
+
+# Bad input
+
+
+@mutant("a malformed request is an error", "F33", "junk")
+def _(patch):
+    patch.setattr(interfaces.SnapshotInterface, "peer_errors", ())
+
+
+@mutant("a malformed update is an error", "F33", "junk")
+def _(patch):
+    patch.setattr(interfaces.CollectorInterface, "peer_errors", ())
+
+
+def seeds_to_catch(planted: Mutant, scenario: str, seeds: Iterable[int]) -> tuple[int, str]:
+    """After how many of the seeds a run violates an invariant, and which; 0 if none does."""
+    with pytest.MonkeyPatch.context() as patch:
+        planted.patch(patch)
+        for number, seed in enumerate(seeds, 1):
+            violations = run(schedule_of(seed, scenario)).violations
+            if violations:
+                return number, violations[0].invariant
+    return 0, ""
