@@ -13,6 +13,7 @@ from benchmarks.clone import (
     connections,
     etcd_kv,
     guide,
+    joiners,
     large,
     memory,
     nats_kv,
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, CloneMeasurement] = {
     "snapshot": snapshot,
     "large": large,
     "connections": connections,
+    "joiners": joiners,
     "memory": memory,
 }
 
