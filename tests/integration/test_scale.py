@@ -78,7 +78,7 @@ async def test_f21_a_subtree_client_that_is_made_to_lose_updates_notices_resyncs
     monkeypatch.setitem(
         ports._OPTIONS, ports.zmq.XPUB, {ports.zmq.XPUB_VERBOSE: 1, ports.zmq.SNDHWM: 10}
     )
-    monkeypatch.setattr("patterns.clone.client._HWM", 10)
+    monkeypatch.setattr("patterns.clone.client_sockets._HWM", 10)
     async with Reactor() as reactor:
         server = CloneServer(0, heartbeat=0.2)
         await reactor.register(server)
@@ -93,11 +93,11 @@ async def test_f21_a_subtree_client_that_is_made_to_lose_updates_notices_resyncs
         await writer.set("/a/first", "1")
         await until(lambda: slow.get("/a/first"))
         await asyncio.sleep(0.5)  # a heartbeat with a count, of which the next one differs
-        slow._subscriber.pause()
+        slow._sockets._subscriber.pause()
         body = bytes(20_000)
         for number in range(1000):  # 20 MB, more than the kernel and the queues hold
             await writer.set(f"/{'ab'[number % 2]}/{number % 50}", body + b"%d" % number)
-        slow._subscriber.resume()
+        slow._sockets._subscriber.resume()
         await until(lambda: slow.statistics_of_client().losses and slow.protocol.live)
         await until(lambda: dict(slow.items()) == _below(writer, b"/a/"))
         assert Stale("lost updates") in events
