@@ -442,3 +442,11 @@ def test_several_handlers_run_on_a_node(simulation):
     node = simulation.node("both", lambda node: (Server(), Client()))
     simulation.advance(2.5)
     assert node.handlers[1].answers == [1, 2]
+
+
+def test_the_example_of_the_documentation_runs():
+    page = (Path(__file__).parents[3] / "docs/simulation.md").read_text(encoding="utf-8")
+    source = page.partition("```python\n")[2].partition("```")[0]
+    names = {"EchoServer": Server, "EchoClient": Client}
+    exec(compile(source, "docs/simulation.md", "exec"), names)
+    names["test_the_client_is_answered_again_after_a_crash_and_a_partition"]()
