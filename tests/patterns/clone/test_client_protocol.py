@@ -30,6 +30,7 @@ from patterns.clone.messages import (
     KVMessage,
     MalformedMessage,
     encode_sequence,
+    epoch_notice,
     heartbeat,
     make_sequence,
     refusal,
@@ -541,6 +542,16 @@ class TestFailover:
             joined.tick(n / 4)
         effects = joined.hear(hugz(seq(900, epoch=4)), 3.1)
         assert effects == [Disconnect(1), Connect(0, 3)]
+
+    def test_f1_the_second_refusal_tells_the_server_which_epoch_was_seen(self):
+        """Who led in it may be gone for good, and this server never have heard of it."""
+        joined = Joined([], seq(0, epoch=5), servers=1)
+        for n in range(1, 13):
+            joined.tick(n / 4)
+        assert not any(isinstance(each, Vote) for each in joined.hear(hugz(seq(9, 4)), 3.1))
+        effects = joined.hear(hugz(seq(9, 4)), 3.2)
+        (vote,) = [each for each in effects if isinstance(each, Vote)]
+        assert vote.frames == epoch_notice(5)
 
     def test_f5_a_snapshot_of_an_older_epoch_is_never_used(self):
         joined = Joined([kvpub(seq(1, 5), b"/a")], seq(1, epoch=5), servers=2)

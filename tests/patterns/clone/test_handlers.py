@@ -6,7 +6,14 @@ import zmq
 
 from patterns.binary_star.messages import Role
 from patterns.clone.handlers import CloneServer
-from patterns.clone.messages import decode_snapshot_end, decode_ttl, sequence_of
+from patterns.clone.messages import (
+    MAX_EPOCH,
+    decode_snapshot_end,
+    decode_ttl,
+    epoch_notice,
+    epoch_of,
+    sequence_of,
+)
 from reactor import EndpointError
 
 from .services import PRIMARY, contents, heartbeats, update, updates
@@ -401,3 +408,30 @@ def test_a_server_that_is_registered_again_has_kept_its_map_and_begins_a_new_epo
 
 def test_the_endpoint_tells_the_port(service):
     assert service.server().endpoint == PRIMARY
+
+
+# Clients that have seen a newer epoch than the server
+
+
+def test_f1_a_client_that_has_seen_a_newer_epoch_is_served_above_it(service):
+    """Found by simulation (mixed, seed 1154): it refused the server for ever."""
+    server = service.server()
+    client = service.live(service.client())
+    service.wait(client.set("key", "1"))
+    seen = client.protocol.epoch = client.protocol.epoch + 100
+    service.network.partition("client", reset=True)
+    service.network.heal()
+    service.loop.run_until(lambda: not client.live)
+    service.live(client, timeout=30.0)
+    assert epoch_of(server.protocol.sequence) > seen
+    assert contents(client) == contents(server) == {b"key": b"1"}
+
+
+def test_an_epoch_from_the_far_future_is_refused(service):
+    server = service.server()
+    service.loop.run_pending()
+    sequence = server.protocol.sequence
+    service.dealer().send(*epoch_notice(MAX_EPOCH))
+    service.loop.run_pending()
+    assert server.protocol.sequence == sequence
+    assert server.statistics().messages_refused == 1
