@@ -58,6 +58,16 @@ async def ask(reactor: Reactor, endpoint: str, *order: bytes) -> tuple[str, Stat
         stream.close()
 
 
+async def ask_those_there(
+    reactor: Reactor, names: Sequence[str], wait: float
+) -> tuple[list[Status], list[str]]:
+    """The status of every server that answers within `wait` seconds, and who does not."""
+    asked = {name: asyncio.create_task(ask(reactor, name, STATUS)) for name in names}
+    await asyncio.wait(asked.values(), timeout=wait)
+    silent = [name for name, answer in asked.items() if answer.cancel()]
+    return [answer.result()[1] for answer in asked.values() if answer.done()], silent
+
+
 async def ask_all(reactor: Reactor, names: Sequence[str]) -> list[Status]:
     """The status of every server."""
     answers = await asyncio.gather(*(ask(reactor, each, STATUS) for each in names))
@@ -78,7 +88,12 @@ def run(work: Callable[[Reactor, list[str]], Awaitable[T]], names: Sequence[str]
     except EndpointError as error:
         raise click.UsageError(str(error)) from None
     except TimeoutError:
-        raise NoAnswer(f"no answer from {', '.join(controls)} within {wait:g} s") from None
+        raise no_answer(controls, wait) from None
+
+
+def no_answer(controls: Sequence[str], wait: float) -> NoAnswer:
+    """The end of a command when servers do not answer."""
+    return NoAnswer(f"no answer from {', '.join(controls)} within {wait:g} s")
 
 
 def show(statuses: Sequence[Status], as_json: bool) -> None:

@@ -72,3 +72,14 @@ def test_a_row_shows_a_sequence_as_epoch_and_count_and_what_is_wrong(capsys):
     row = capsys.readouterr().out.splitlines()[1]
     assert row.split()[:7] == ["backup", "passive", "-", "3", "3:41", "active", "0.2"]
     assert row.endswith("timings differ, 1 conflicts, 5 updates given up")
+
+
+def test_the_status_of_one_server_is_shown_though_another_does_not_answer(
+    start_process, reactor_command, control
+):
+    """That one of a pair is dead is when an operator asks."""
+    endpoint = ready(start_process("serve", "clone", "--port", "0", "--control", control))
+    result = reactor_command("status", control, f"{control}-of-nobody", "--timeout", "1")
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[1].split()[0] == endpoint
+    assert f"no answer from {control}-of-nobody within 1 s" in result.stderr
