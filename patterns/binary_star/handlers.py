@@ -170,14 +170,18 @@ class BinaryStar(HandlerSet):
     def promote(self, *, force: bool = False) -> str:
         """Be active, whatever this server holds; returns why not, or nothing.
 
-        A peer that is active and alive should hand over instead, unless `force` says otherwise.
+        A peer that is active and alive should hand over instead, and one that does so may hold
+        updates that this server lacks, unless `force` says otherwise.
         """
         status = self.status()
         if status.state is State.ACTIVE:
             return "this server is active"
         alive = status.peer_age is not None and status.peer_age < self.protocol.timeout
-        if status.peer_state is State.ACTIVE and alive and not status.peer_gone and not force:
-            return "the peer is active: order a switchover there, or force it"
+        if alive and not status.peer_gone and not force:
+            if status.peer_state is State.ACTIVE:
+                return "the peer is active: order a switchover there, or force it"
+            if status.peer_state is State.LEAVING:
+                return "the peer is handing over: wait for the end of it, or force it"
         self.carry_out(self.protocol.promote(self.reactor.now()))
         return ""
 

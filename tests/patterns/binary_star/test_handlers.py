@@ -168,6 +168,20 @@ def test_a_promotion_beside_an_active_peer_must_be_forced(pair, fake_loop):
     assert backup.protocol.serving and not primary.protocol.serving
 
 
+def test_a_promotion_in_the_middle_of_a_handover_must_be_forced(pair, fake_loop, fake_network):
+    """Who hands over may hold updates that the other one has not received yet."""
+    primary, backup = pair
+    backup.protocol.replicates = True
+    backup.protocol._progress = lambda: Progress(epoch=1, sequence=1)
+    primary.protocol._progress = lambda: Progress(epoch=1, sequence=2)
+    fake_loop.run_pending()
+    primary.switchover()
+    fake_loop.run_until(lambda: backup.status().peer_state is State.LEAVING)
+    assert "the peer is handing over" in backup.promote()
+    assert backup.protocol.state is State.PASSIVE
+    assert backup.promote(force=True) == ""
+
+
 def test_timings_that_differ_are_an_error_in_the_log_and_in_the_status(make_star, fake_loop):
     with structlog.testing.capture_logs() as log:
         primary = make_star(Role.PRIMARY, heartbeat=0.5)
