@@ -340,11 +340,13 @@ class ServerProtocol:
         counters = asdict(self.statistics())
         counters = {name: value for name, value in counters.items() if isinstance(value, int)}
         del counters["sequence"]  # telling it would change it
+        effects: list[Effect] = []
         try:
-            changed = self._figures.take_changed(counters, now)
-            return [self._publish_own(key, b"o=sys\n", body) for key, body in changed]
+            for key, body in self._figures.take_changed(counters, now):
+                effects.append(self._publish_own(key, b"o=sys\n", body))
         except StoreFull:
-            return []  # the clients' values come first
+            pass  # the clients' values come first; what has a number already is published
+        return effects
 
     def _publish_own(self, key: bytes, properties: bytes, body: bytes) -> Publish:
         """An update of the server's own, which no client has written. Raises StoreFull."""

@@ -576,6 +576,13 @@ class TestFigures:
         assert self.told(full.tick(0.2)) == {}
         assert full.order_update(kvset(b"/a", b"y"), 0.3)[4] == b"y"
 
+    def test_figures_that_found_room_are_published_though_others_did_not(self):
+        """A number without its update would be a loss to every client."""
+        crowded = active(figures=OwnFigures(), make_store=lambda: KeyValueStore(max_keys=2))
+        before = crowded.sequence
+        told = self.told(crowded.tick(0.2))
+        assert len(told) == crowded.sequence - before == 2
+
 
 class TestPromotion:
     def test_s6_1_what_is_pending_is_published_and_stored_in_its_order(self):
