@@ -361,6 +361,10 @@ class ClientProtocol:
         return self._go_live_if_consistent(now)
 
     def _receive_refusal(self, frames: Sequence[bytes], now: float) -> list[Effect]:
+        if not self.live:
+            # Who hears of a conflict finds in the map what is there: the write is sent again as
+            # soon as that is so, and refused again.
+            return []
         reason = decode_refusal(frames)
         return [*self._writer.receive_refusal(frames[2], reason, now)] if reason else []
 

@@ -711,6 +711,22 @@ class TestWrite:
         assert writer.hear(answer, 1.2) == []
         assert writer.contents == {}
 
+    def test_a_refusal_waits_for_the_map_that_shows_why(self):
+        """A conflict is answered by another attempt: on the old map that would fail for ever."""
+        writer = Writer()
+        its_uuid, effects = writer.set(b"/a", b"1", 1.0)
+        answer = refusal(effects[0].frames, "conflict")
+        (request,) = only(
+            [*writer.hear(hugz(seq(5)), 1.1), *writer.hear(hugz(seq(5)), 1.2)], RequestSnapshot
+        )
+        assert writer.hear(answer, 1.3) == []
+        entry = kvpub(seq(5), b"/a", b"other")
+        writer.protocol.receive_snapshot(entry, request.request, 1.4)
+        effects = writer.protocol.receive_snapshot(kthxbai(seq(5), 1), request.request, 1.5)
+        assert [key for key, _ in sent(effects)] == [b"/a"]
+        assert writer.hear(answer, 1.6) == [WriteFailed(its_uuid, "conflict")]
+        assert writer.contents == {b"/a": b"other"}
+
     def test_f11_after_a_failover_all_writes_are_sent_again_in_order(self):
         writer = Writer(servers=2, outbox=Outbox(retry=60.0, timeout=600.0))
         for number in range(5):
