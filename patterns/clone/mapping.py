@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Text: TypeAlias = str | bytes
 
+# Of those who never flush so many failures are kept, the first ones.
+_MAX_ERRORS = 1000
+
 
 class CloneMapping(MutableMapping[Text, bytes]):
     """A view of a CloneClient: reads are local, writes are under way when they return.
@@ -76,13 +79,14 @@ class CloneMapping(MutableMapping[Text, bytes]):
             del self._pending[key]
         error = future.exception()
         if isinstance(error, Exception):
-            self._errors.append(error)
+            if len(self._errors) < _MAX_ERRORS:
+                self._errors.append(error)
             self._client.report(error)
 
     async def flush(self) -> None:
         """Wait until every write of this view is answered.
 
-        Raises an ExceptionGroup of the WriteErrors there were since the last time.
+        Raises an ExceptionGroup of the WriteErrors there were since the last time, at most 1,000.
         """
         while self._under_way:
             await asyncio.wait(self._under_way)

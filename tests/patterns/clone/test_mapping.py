@@ -113,3 +113,14 @@ def test_who_never_flushes_is_told_by_on_error(service):
     client.mapping()["/a"] = "1"
     service.loop.advance(3.0)
     assert [type(error) for error in told] == [WriteError]
+
+
+def test_failures_that_nobody_asks_for_do_not_pile_up(service, server, client, monkeypatch):
+    monkeypatch.setattr("patterns.clone.mapping._MAX_ERRORS", 3)
+    server.protocol.store.max_keys = 0
+    view = client.mapping()
+    for number in range(9):
+        view[f"/{number}"] = "1"
+    with pytest.raises(ExceptionGroup) as failure:
+        service.wait(view.flush())
+    assert len(failure.value.exceptions) == 3
