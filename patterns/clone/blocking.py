@@ -38,8 +38,9 @@ class Clone:
 
     Every method may be called from any thread, and where an event loop runs (Jupyter). A reactor
     in a thread of its own does the work; it starts with the first call that needs it, ends with
-    `close`, and never holds up the interpreter's exit. Every method that waits does so for at most
-    `timeout` seconds, its own or this one. `options` are those of CloneClient.
+    `close`, and never holds up the interpreter's exit. It stays behind when the process forks:
+    the child needs a Clone of its own, and is told so by a ReactorError. Every method that waits
+    does so for at most `timeout` seconds, its own or this one. `options` are those of CloneClient.
     """
 
     def __init__(
@@ -117,6 +118,8 @@ class Clone:
             watch.end()
 
     def _running(self) -> tuple[ReactorThread, CloneClient]:
+        if self._thread is not None:
+            self._thread.check_process()  # the map that came along would grow old unnoticed
         with self._lock:
             if self._closed:
                 raise ClientClosed("the client was closed")
@@ -161,6 +164,8 @@ class Clone:
     @property
     def state(self) -> ClientState:
         """CONNECTING, SYNCING, LIVE or STALE; the last one also before the start."""
+        if self._thread is not None:
+            self._thread.check_process()
         client = self._client
         return ClientState.STALE if client is None else client.state
 

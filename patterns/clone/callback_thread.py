@@ -39,9 +39,8 @@ class CallbackThread:
 
     def cancel(self) -> None:
         """Be told nothing more; idempotent, and legal from inside the callback."""
-        if not self._ended:
-            self.end()
-            self._on_cancel(self)
+        self.end()
+        self._on_cancel(self)
 
     def add(self, event: Event) -> None:
         """Keep an event until the callback's turn."""
@@ -63,8 +62,11 @@ class CallbackThread:
             self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
-        while (event := self._events.get()) is not None and not self._ended:
-            try:
-                self._callback(event)
-            except Exception as error:
-                structlog.get_logger("reactor").error("watch callback failed", exc_info=error)
+        try:
+            while (event := self._events.get()) is not None and not self._ended:
+                try:
+                    self._callback(event)
+                except Exception as error:
+                    structlog.get_logger("reactor").error("watch callback failed", exc_info=error)
+        finally:
+            self._ended = True  # also at a SystemExit: nobody takes events any more

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from patterns.clone.client_errors import ClientClosed, TooManyKept, WriteError
 from patterns.clone.keeping import Keeping
+from patterns.clone.outbox import OutboxFull
 from reactor import OneShotTimer, ReactorError
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from patterns.clone.client import CloneClient
 
 MAX_KEPT = 1000
+_NOT_BEGUN = "not begun"
 
 
 class Kept:
@@ -65,7 +68,7 @@ class Kept:
             if self.rules.exclusive and not self.held:  # the answer took longer than a life
                 raise WriteError("expired", self.key)
         except BaseException:
-            self.end("not begun")
+            self.end(_NOT_BEGUN)
             raise
 
     async def set(self, value: str | bytes) -> int:
@@ -135,8 +138,8 @@ class Kept:
 
     def _written(self, writing: asyncio.Future[int]) -> None:
         if self._over.is_set():
-            if not writing.cancelled():
-                writing.exception()
+            if not writing.cancelled() and writing.exception() is None:
+                self._undo()
             return
         error = writing.exception()
         if error is None:
@@ -145,6 +148,13 @@ class Kept:
             reason = error.reason if isinstance(error, WriteError) else "failed"
             self.rules.receive_failed(reason, self._client.reactor.now())
         self._arm()
+
+    def _undo(self) -> None:
+        """Who was to hold it gave up waiting: nobody else should wait until it expires."""
+        if self.rules.lost == _NOT_BEGUN:
+            with suppress(ValueError, ClientClosed, OutboxFull):  # it expires by itself then
+                deletion = self._keeps.delete(self.key, self.rules)
+                deletion.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _arm(self) -> None:
         if self._timer is not None:

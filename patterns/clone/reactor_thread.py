@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 # Beyond the reactor's own `stop_timeout`: a thread that is still there then is left to itself.
 _STOP_GRACE_SECONDS = 2.0
+# How long the thread may take to call off what nobody waits for any more.
+_CALL_OFF_SECONDS = 1.0
 
 
 class ReactorThread:
@@ -31,6 +34,8 @@ class ReactorThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._lock = threading.Lock()
         self._calls: set[Future[Any]] = set()
+        self._awaited: dict[Future[Any], asyncio.Future[Any]] = {}  # of the thread alone
+        self._process = os.getpid()
         self._started: Future[None] = Future()
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -46,6 +51,13 @@ class ReactorThread:
         """True if this is called on the thread itself, which cannot wait for itself."""
         return threading.current_thread() is self._thread
 
+    def check_process(self) -> None:
+        """Raise ReactorError in a process that was forked: no thread came along."""
+        if os.getpid() != self._process:
+            raise ReactorError(
+                "this process was forked: the client is its parent's, make a new one"
+            )
+
     def call(self, function: Callable[[], T], timeout: float) -> T:
         """The result of `function()` on the thread.
 
@@ -58,7 +70,10 @@ class ReactorThread:
         return self.wait(call, timeout)
 
     def wait(self, function: Callable[[], Awaitable[T]], timeout: float) -> T:
-        """The result of what `function()` gives to await on the thread; else as `call`."""
+        """The result of what `function()` gives to await on the thread; else as `call`.
+
+        At a TimeoutError that is cancelled: nothing goes on that nobody waits for.
+        """
         if self.is_current:
             raise ReactorError("this thread runs the client: it cannot wait for itself")
         result: Future[T] = Future()
@@ -68,11 +83,27 @@ class ReactorThread:
         except CancelledError:
             raise ClientClosed("the client was closed meanwhile") from None
         except TimeoutError:
-            result.cancel()
-            raise
+            return self._call_off(result)
         finally:
             with self._lock:
                 self._calls.discard(result)
+
+    def _call_off(self, result: Future[T]) -> T:
+        """Cancel what takes too long, unless it ends in this very moment: then that counts."""
+        if result.cancel():  # it has not begun
+            raise TimeoutError from None
+        if not result.done():
+            with self._lock:
+                if self._loop is not None and not self._ended:
+                    self._loop.call_soon_threadsafe(self._cancel, result)
+        try:
+            return result.result(_CALL_OFF_SECONDS)
+        except ClientClosed:
+            raise TimeoutError from None
+
+    def _cancel(self, result: Future[Any]) -> None:
+        if (awaited := self._awaited.get(result)) is not None:
+            awaited.cancel()
 
     def _submit(self, function: Callable[[], None], result: Future[Any]) -> None:
         with self._lock:
@@ -89,13 +120,28 @@ class ReactorThread:
         except Exception as error:
             result.set_exception(error)
         else:
-            waiting.add_done_callback(lambda done: _copy(done, result))
+            self._awaited[result] = waiting
+            waiting.add_done_callback(lambda done: self._copy(done, result))
+
+    def _copy(self, done: asyncio.Future[T], result: Future[T]) -> None:
+        del self._awaited[result]
+        if result.done():
+            return
+        if done.cancelled():
+            result.set_exception(ClientClosed("the client was closed meanwhile"))
+        elif (error := done.exception()) is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(done.result())
 
     def stop(self) -> None:
         """Stop the reactor and wait for the thread, at most a few seconds; idempotent.
 
-        Called on the thread itself (as by the garbage collector, anywhere), it does not wait.
+        Called on the thread itself (as by the garbage collector, anywhere), it does not wait. In
+        a process that was forked there is nothing to stop.
         """
+        if os.getpid() != self._process:
+            return
         with self._lock:
             if self._loop is not None and self._reactor is not None and not self._ended:
                 self._loop.call_soon_threadsafe(self._reactor.stop)
@@ -135,14 +181,3 @@ class ReactorThread:
         for result in left:
             if not result.done() and not result.cancel():
                 result.set_exception(ClientClosed("the client was closed meanwhile"))
-
-
-def _copy(done: asyncio.Future[T], result: Future[T]) -> None:
-    if result.done():
-        return
-    if done.cancelled():
-        result.set_exception(ClientClosed("the client was closed meanwhile"))
-    elif (error := done.exception()) is not None:
-        result.set_exception(error)
-    else:
-        result.set_result(done.result())

@@ -529,3 +529,67 @@ def test_a_thread_whose_handler_does_not_start_says_why():
     thread.stop()
     with pytest.raises(ClientClosed):
         thread.call(lambda: None, SECONDS)
+
+
+# What outlives nobody's patience
+
+
+def test_a_lease_that_nobody_waits_for_any_more_is_not_held(server, key):
+    """The first write may be under way when the time is over, and a server be there later."""
+    endpoint = server.endpoint
+    server.stop()
+    with Clone(endpoint, timeout=SECONDS) as clone:
+        kept = clone.keep(key, "me", ttl=30, exclusive=True)
+        with pytest.raises(TimeoutError):
+            kept.start(timeout=0.05)
+        assert not kept.held
+        server.start()
+        clone.wait_live()
+        wait_until(lambda: clone.statistics().acknowledged >= 2)  # the late write, and its end
+        assert clone.get(key) is None
+        with clone.keep(key, "again", ttl=30, exclusive=True) as again:
+            assert again.held
+
+
+def test_waiting_for_the_end_of_a_lease_leaves_nothing_behind(clone, key):
+    async def tasks(client):
+        return len(asyncio.all_tasks())
+
+    with clone.keep(key, "me", ttl=30) as kept:
+        before = clone.wait_for(tasks)
+        assert [kept.lost(0.001) for _ in range(10)] == [None] * 10
+        assert clone.wait_for(tasks) == before
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # as Python 3.12 says
+def test_a_process_that_was_forked_is_told_and_its_parent_goes_on(clone, key):
+    """The map that the child got would stay as it is, and look current for ever."""
+    clone.set(key, "1")
+    child = os.fork()
+    if child == 0:  # no assert, no exception may leave this branch
+        told = 0
+        for call in (clone.get, clone.entry, lambda _: clone.state, lambda _: clone.items()):
+            try:
+                call(key)
+            except ReactorError:
+                told += 1
+            except BaseException:
+                told = -100
+        clone.close()
+        os._exit(told)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
+    assert clone.set(key, "2") > 0
+    assert clone.get(key) == b"2"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_ends_its_thread_ends_the_watch(clone, key):
+    watch = clone.watch(lambda event: sys.exit(), key)
+    clone.set(key, "1")
+    wait_until(lambda: not watch.active)
+    watch.cancel()
+    assert clone.wait_for(watchers) == 0
+
+
+async def watchers(client):
+    return len(client._watchers)
