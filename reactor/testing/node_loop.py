@@ -51,11 +51,11 @@ class NodeLoop(FakeLoop):
     def kill(self) -> None:
         """Never run anything again; coroutines end where they stand."""
         self.dead = True
-        self._held.clear()
         for task in list(self._tasks):
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 _close(task)
+        self._held.clear()  # the last to know of a task that has not begun, which was closed above
 
     # As asyncio has it
 

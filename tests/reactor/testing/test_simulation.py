@@ -1,6 +1,7 @@
 """Simulations: machines that crash, pause and have clocks of their own, decided by one seed."""
 
 import asyncio
+import gc
 import os
 import random
 import subprocess
@@ -289,6 +290,16 @@ def test_a_node_that_is_started_while_paused_waits(simulation):
     node.resume()
     simulation.advance(0.1)
     assert node.handler.echo
+
+
+def test_a_node_that_crashes_before_it_has_begun_leaves_nothing(simulation):
+    """With -W error: a coroutine that was never awaited would fail this test."""
+    node = simulation.node("server", lambda node: Server(), start=False)
+    node.pause()
+    node.start()
+    simulation.advance(1.0)
+    node.crash()
+    gc.collect()
 
 
 # Links
