@@ -274,8 +274,11 @@ async def test_a_thousand_registrations_leak_no_descriptor():
         for _ in range(1000):
             reactor.register(pair)
             await reactor.unregister(pair)
-        # The reaper thread closes a socket's descriptors a moment after close() returns.
-        assert open_descriptors() - before < 50
+        # libzmq's reaper thread closes the descriptors of a socket after close() has returned, on a
+        # busy machine up to half a second after, and at times hundreds behind; but all of them.
+        async with asyncio.timeout(10.0):
+            while open_descriptors() > before:
+                await asyncio.sleep(0.001)
         assert reactor.statistics().streams == ()
 
 
