@@ -144,12 +144,14 @@ class StreamHandler(Handler):
         """One message arrived, as its frames; the next one comes when this hook is done."""
         return None
 
-    def on_batch(self, messages: list[list[bytes]]) -> None:
+    def on_batch(self, messages: list[list[bytes]]) -> int | None:
         """Several messages arrived, up to 100, in order; overridden, it replaces `on_message`.
 
         For handlers that do less than a microsecond's work for each, as a relay does. A plain
-        function: when it raises, the rest of its messages is lost.
+        function: when it raises, the rest of its messages is lost. It may return how many it has
+        taken: see `Stream.on_batch`.
         """
+        return None
 
     def on_writable(self) -> Hook:
         """The send queue has emptied after messages had to wait in it."""

@@ -20,7 +20,7 @@ from reactor.errors import EndpointError, OptionError, QueueFull, StreamClosed, 
 from reactor.statistics import StreamStatistics
 
 MessageHook = Callable[[list[bytes]], "Awaitable[None] | None"]
-BatchHook = Callable[[list[list[bytes]]], None]
+BatchHook = Callable[[list[list[bytes]]], "int | None"]
 ErrorHook = Callable[[Exception], None]
 
 # A ROUTER is writable when any peer has room, which says nothing of the one that a message is for,
@@ -96,6 +96,8 @@ class Stream:
         self._emptied: asyncio.Future[None] | None = None
         self._message_hook: MessageHook | None = None
         self._batch_hook: BatchHook | None = None
+        self._untaken: list[list[bytes]] = []  # by a batch hook whose turn was over
+        self._turn_ends_at = 0.0
         self._writable_hook: Callable[[], Any] | None = None
         self._disconnected_hook: Callable[[], Any] | None = None
         self._disconnected = False  # and the hook waits for what had arrived before
@@ -221,6 +223,9 @@ class Stream:
 
         For who does less than a microsecond's work for each. The callback is a plain function, and
         when it raises, the rest of its batch is lost. `on_message(None)` ends it.
+
+        A callback whose messages may take longer asks `turn_is_over()` after each of them, and then
+        returns how many it has taken, at least one: the others come again, before later ones.
         """
         self._check_usable()
         self._batch_hook = callback
@@ -238,6 +243,16 @@ class Stream:
         self._paused = False
         self._update_receiving()
 
+    def turn_is_over(self) -> bool:
+        """True when a batch hook shall take no more now: others wait, or the stream is held up."""
+        return not self._receiving or self._clock() >= self._turn_ends_at
+
+    def hold_until_done(self, waiting: Awaitable[None]) -> None:
+        """Deliver nothing more until `waiting` is done; what it raises goes to `on_error`."""
+        self._held_by = self._loop.create_task(_await(waiting))
+        self._held_by.add_done_callback(self._release)
+        self._update_receiving()
+
     def _update_receiving(self) -> None:
         wanted = (
             (self._message_hook is not None or self._batch_hook is not None)
@@ -247,6 +262,8 @@ class Stream:
         )
         if wanted and not self._receiving:
             self._channel.start_receiving(self._deliver_batch)
+            if self._untaken:
+                self._loop.call_soon(self._deliver_untaken)
         elif self._receiving and not wanted:
             self._channel.stop_receiving()
         self._receiving = self._unwatched = wanted
@@ -255,10 +272,15 @@ class Stream:
 
     def _deliver_batch(self, frames: list[bytes] | None) -> None:
         """Deliver `frames` and what else waits, until nothing does or a bound is met."""
-        if self._batch_hook is not None and frames is not None:
+        if self._batch_hook is not None:
             self._deliver_lists(frames, self._batch_hook)
             return
         clock, receive, hook = self._clock, self._channel_receive, self._message_hook
+        if self._untaken:
+            receive = self._receive_untaken
+            if frames is not None:
+                self._untaken.append(frames)
+            frames = receive()
         limit = left = self.batch_limit
         longest = self.longest_hook
         self._unwatched = False  # the channel looks again by itself after this turn
@@ -269,7 +291,7 @@ class Stream:
             try:
                 waiting = hook(frames)
                 if waiting is not None and isawaitable(waiting):
-                    self._hold_until_done(waiting)
+                    self.hold_until_done(waiting)
             except Exception as error:
                 self.on_error(error)
             now = clock()
@@ -280,39 +302,54 @@ class Stream:
                 break
             frames = receive()
         self.longest_hook = longest
-        self.messages_received += limit - left
-        self._unwatched = self._receiving
+        self._end_turn(limit - left)
 
     def _deliver_lists(self, frames: list[bytes] | None, hook: BatchHook) -> None:
         """As `_deliver_batch`, in lists of messages: 0.5 us less a message when it is relayed."""
         clock, receive = self._clock, self._channel_receive
         self._unwatched = False
         left = self.batch_limit
-        deadline = clock() + self.batch_seconds
-        while frames is not None:
-            messages = [frames]
-            for _ in range(min(left, _LIST_MESSAGES) - 1):
+        self._turn_ends_at = clock() + self.batch_seconds
+        messages, self._untaken = self._untaken, []
+        while frames is not None or messages:
+            if frames is not None:
+                messages.append(frames)
+            for _ in range(min(left, _LIST_MESSAGES) - len(messages)):
                 if (frames := receive()) is None:
                     break
                 messages.append(frames)
-            left -= len(messages)
+            taken = len(messages)
             began = clock()
             try:
-                hook(messages)
+                taken = hook(messages) or taken
             except Exception as error:
                 self.on_error(error)
             now = clock()
             self.longest_hook = max(self.longest_hook, now - began)
-            if frames is None or left <= 0 or now >= deadline or not self._receiving:
+            left -= taken
+            self._untaken = messages[taken:]
+            if frames is None or left <= 0 or now >= self._turn_ends_at or self._untaken:
                 break
-            frames = receive()
-        self.messages_received += self.batch_limit - left
-        self._unwatched = self._receiving
+            if not self._receiving:
+                break
+            messages, frames = [], receive()
+        self._end_turn(self.batch_limit - left)
 
-    def _hold_until_done(self, waiting: Awaitable[None]) -> None:
-        self._held_by = self._loop.create_task(_await(waiting))
-        self._held_by.add_done_callback(self._release)
-        self._update_receiving()
+    def _end_turn(self, received: int) -> None:
+        self.messages_received += received
+        self._unwatched = self._receiving
+        if self._untaken and self._receiving:
+            self._loop.call_soon(self._deliver_untaken)
+
+    def _deliver_untaken(self) -> None:
+        """Go on with what a batch hook has left, on a later turn or when nothing holds it up."""
+        if self._untaken and self._receiving:
+            self._deliver_batch(None)
+            self._look_again()  # what it took from the socket may have swallowed an edge
+
+    def _receive_untaken(self) -> list[bytes] | None:
+        """Take one message for a message hook that has come in place of a batch hook."""
+        return self._untaken.pop(0) if self._untaken else self._channel_receive()
 
     def _release(self, task: asyncio.Task[None]) -> None:
         self._held_by = None
@@ -363,7 +400,7 @@ class Stream:
             return
         if self._receiving:
             frames = self._channel_receive()
-            if frames is not None:
+            if frames is not None or self._untaken:
                 self._deliver_batch(frames)
                 self._loop.call_soon(self._tell_disconnected)
                 return
@@ -541,6 +578,7 @@ class Stream:
         self._check_thread()
         self.closed = True
         self._receiving = self._unwatched = False
+        self._untaken = []
         if self._held_by is not None and self._held_by is not asyncio.current_task(self._loop):
             self._held_by.cancel()  # but a coroutine hook may close its own stream and go on
         if self._queue:

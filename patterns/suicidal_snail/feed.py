@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from typing import Protocol
 
 from patterns.suicidal_snail.messages import BEAT_TOPIC, STAMP_MAGIC, MalformedMessage
@@ -21,7 +22,7 @@ class Subscriber(Protocol):
         """One message came, without its stamp."""
 
     def judge_stamps(self) -> None:
-        """A batch has ended: judge it."""
+        """What came together was delivered: judge it."""
 
     def receive_beat(self, topic: bytes, frame: bytes) -> None:
         """A beat came."""
@@ -45,18 +46,36 @@ class Feed(StreamHandler):
         self._deliver = subscriber.on_message
         self._stamps = subscriber.stamps
 
-    def on_message(self, frames: list[bytes]) -> Hook:
-        """One message came, stamped as a rule; this path costs what the guard costs."""
-        stamp = frames.pop()
-        # As `stamp.startswith(STAMP_MAGIC)`, in a third of its time.
-        if not (STAMP_MAGIC <= stamp < _AFTER_STAMPS and frames):
-            frames.append(stamp)
-            return self._receive_other(frames)
-        stamps = self._stamps
-        if not stamps:
-            self.reactor.loop.call_soon(self._judge)
-        stamps.append(stamp)
-        return self._deliver(frames)
+    def on_batch(self, messages: list[list[bytes]]) -> int:
+        """Messages came, stamped as a rule: deliver them one by one, and judge them together.
+
+        This is what the guard costs: 1.1 x the CPU time of a StreamHandler that counts. A call for
+        each message, judged once a turn of the loop, made that 1.17; the asking whether the turn is
+        over is half of what is left, and keeps timers alive under a hook that takes its time.
+        """
+        stream, deliver, stamps = self.stream, self._deliver, self._stamps
+        turn_is_over = stream.turn_is_over
+        taken = 0
+        for frames in messages:
+            taken += 1
+            waiting = None
+            try:
+                stamp = frames.pop()
+                # As `stamp.startswith(STAMP_MAGIC)`, in a third of its time.
+                if STAMP_MAGIC <= stamp < _AFTER_STAMPS and frames:
+                    stamps.append(stamp)
+                    waiting = deliver(frames)
+                else:
+                    frames.append(stamp)
+                    waiting = self._receive_other(frames)
+            except Exception as error:
+                self._hook_failed(error)
+            if waiting is not None and isawaitable(waiting):
+                stream.hold_until_done(waiting)
+            if turn_is_over():
+                break
+        self._judge()
+        return taken
 
     def replace_stream(self, stream: Stream) -> None:
         """Close the stream and whatever waits in it, and go on with another one."""
@@ -72,7 +91,6 @@ class Feed(StreamHandler):
         return self._deliver(frames)
 
     def _judge(self) -> None:
-        """All that waited was delivered: this callback of the loop was called after the batch."""
         if self.stream.closed:
             return
         try:

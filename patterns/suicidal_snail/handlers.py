@@ -57,7 +57,7 @@ class SnailSubscriber(HandlerSet):
     squawks, unless it is marked `@`, and `subscriber` is its name there, by default host and
     process id.
 
-    Messages are judged a batch at a time, when the loop has delivered all that waited (500 messages
+    Messages are judged a list at a time, when those that came together are delivered (100 messages
     or 5 ms at most). Those without a stamp are delivered and not judged. Raises ValueError for
     reactions that cannot be.
     """

@@ -473,6 +473,87 @@ async def test_messages_can_come_in_lists(bench):
 
 
 @conformance
+async def test_a_list_hook_may_leave_what_its_turn_has_no_time_for(bench):
+    """What it leaves comes again, before what is later, whether anything else arrives or not."""
+    pull = bench.bound(zmq.PULL, batch_limit=150, batch_seconds=0.0)
+    push = bench.connected(zmq.PUSH, pull)
+    got, over = [], []
+
+    def on_batch(messages):
+        over.append(pull.turn_is_over())
+        got.extend(messages[:40])
+        if len(got) == 120:
+            pull.pause()
+            bench.reactor.loop.call_soon(pull.resume)
+        return len(messages[:40])
+
+    pull.on_batch(on_batch)
+    for number in range(310):
+        push.send(b"%d" % number, b"body")
+    await bench.until(lambda: len(got) == 310)
+    assert numbers(got) == list(range(310))
+    assert all(over), "a turn of no time is over when it begins"
+    assert pull.statistics().messages_received == 310
+
+
+@conformance
+async def test_a_list_hook_may_hold_its_stream(bench):
+    pull = bench.bound(zmq.PULL)
+    push = bench.connected(zmq.PUSH, pull)
+    log, errors, done = [], [], asyncio.Event()
+    pull.on_error = errors.append
+
+    async def wait():
+        await done.wait()
+        log.append("done")
+        raise LookupError("and fails")
+
+    def on_batch(messages):
+        log.append(int(messages[0][0]))
+        if len(log) == 1:
+            assert not pull.turn_is_over()
+            pull.hold_until_done(wait())
+            assert pull.turn_is_over()
+        return 1
+
+    for number in range(3):
+        push.send(b"%d" % number)
+    await bench.settle()
+    pull.on_batch(on_batch)
+    await bench.until(lambda: log)
+    await bench.settle()
+    assert log == [0]
+    done.set()
+    await bench.until(lambda: len(log) == 4)
+    assert log == [0, "done", 1, 2]
+    assert [type(error) for error in errors] == [LookupError]
+
+
+@conformance
+async def test_what_a_list_hook_has_left_comes_first_to_who_takes_its_place(bench):
+    pull = bench.bound(zmq.PULL)
+    push = bench.connected(zmq.PUSH, pull)
+    inbox = []
+
+    def on_batch(messages):
+        inbox.append(messages[0])
+        pull.on_message(None)
+        return 1
+
+    for number in range(3):
+        push.send(b"%d" % number)
+    await bench.settle()
+    pull.on_batch(on_batch)
+    await bench.until(lambda: inbox)
+    push.send(b"3")
+    await bench.settle()
+    assert numbers(inbox) == [0]
+    pull.on_message(inbox.append)
+    await bench.until(lambda: len(inbox) == 4)
+    assert numbers(inbox) == [0, 1, 2, 3]
+
+
+@conformance
 async def test_a_list_hook_that_raises_costs_its_list_and_nothing_else(bench):
     pull = bench.bound(zmq.PULL)
     push = bench.connected(zmq.PUSH, pull)

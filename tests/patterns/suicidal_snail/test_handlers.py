@@ -178,6 +178,113 @@ def test_any_handler_stamps_with_the_mixin(reactor):
     assert reader.found == []
 
 
+# Messages that come together
+
+
+def burst(publisher, count):
+    for number in range(count):
+        publisher.publish(b"a", b"%d" % number)
+
+
+def bodies(reader):
+    return [int(body) for _, body in reader.messages]
+
+
+def test_a_hook_that_raises_costs_one_message_of_those_that_came_together(fake_network):
+    class Picky(Reader):
+        def on_message(self, frames):
+            if frames[1] in (b"3", b"4"):
+                raise RuntimeError(frames[1])
+            super().on_message(frames)
+
+    with fake_reactor(fake_network) as reactor:
+        publisher = publisher_on(reactor)
+        reader = Picky(f">{FEED}", wall_clock=Clock(reactor))
+        reactor.register(reader)
+        reactor.loop.run_pending()
+        burst(publisher, 8)
+        reactor.loop.run_pending()
+        assert bodies(reader) == [0, 1, 2, 5, 6, 7]
+        assert (reader.statistics().received, reader.statistics().lost) == (8, 0)
+        (feed,) = [h for h in reactor.statistics().handlers if h.name == "Picky.feed"]
+        assert feed.errors == 2
+
+
+def test_coroutine_hooks_get_messages_that_came_together_one_by_one(reactor, publisher):
+    class Slow(Reader):
+        running = 0
+
+        async def on_message(self, frames):
+            self.running += 1
+            assert self.running == 1
+            await asyncio.sleep(0.01)
+            self.running -= 1
+            super().on_message(frames)
+
+    reader = Slow(f">{FEED}", wall_clock=Clock(reactor))
+    reactor.register(reader)
+    reactor.loop.run_pending()
+    burst(publisher, 20)
+    reactor.loop.advance(0.055)
+    assert bodies(reader) == list(range(5))
+    assert reader.statistics().received == 6, "each is judged when its hook begins to wait"
+    reactor.loop.advance(0.2)
+    assert bodies(reader) == list(range(20))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_a_pause_holds_what_came_together_too(reactor, publisher, seconds):
+    """Whether a turn of the loop takes all of them or, with a slow hook, one."""
+
+    class Pausing(Reader):
+        def on_message(self, frames):
+            super().on_message(frames)
+            if len(self.messages) in (3, 6):
+                self.stream.pause()
+
+    reader = Pausing(f">{FEED}", wall_clock=Clock(reactor))
+    reactor.register(reader)
+    reader.stream.batch_seconds = seconds
+    reactor.loop.run_pending()
+    burst(publisher, 10)
+    for expected in (3, 6, 10):
+        reactor.loop.advance(0.1)
+        assert bodies(reader) == list(range(expected))
+        assert reader.statistics().received == expected
+        reader.stream.resume()
+
+
+def test_who_leaves_in_the_middle_of_what_came_together_gets_no_more(reactor, publisher):
+    class Leaving(Reader):
+        def on_message(self, frames):
+            super().on_message(frames)
+            if len(self.messages) == 3:
+                self.reactor.unregister(self)
+
+    reader = Leaving(f">{FEED}", wall_clock=Clock(reactor))
+    reactor.register(reader)
+    reactor.loop.run_pending()
+    burst(publisher, 10)
+    reactor.loop.advance(1.0)
+    assert bodies(reader) == [0, 1, 2]
+
+
+def test_timers_live_under_a_hook_that_takes_its_time(reactor, publisher):
+    class Slow(Reader):
+        def on_message(self, frames):
+            super().on_message(frames)
+            if len(self.messages) == 1:
+                self.reactor.loop.call_soon(lambda: self.messages.append((b"other", b"-1")))
+
+    reader = Slow(f">{FEED}", wall_clock=Clock(reactor))
+    reactor.register(reader)
+    reader.stream.batch_seconds = 0.0  # as if each message took longer than a turn may
+    reactor.loop.run_pending()
+    burst(publisher, 5)
+    reactor.loop.run_pending()
+    assert bodies(reader) == [0, -1, 1, 2, 3, 4]
+
+
 # The faults of the Guide's example
 
 
