@@ -72,7 +72,21 @@ class PendingList:
         arrival = self._by_uuid.get(uuid)
         if arrival is None:
             self._expect_copy(uuid, now)
-            return
+        else:
+            self._clear(arrival)
+
+    def clear_anonymous(self, frames: Frames) -> None:
+        """The active has published an update without a uuid: the first of its key and value is it.
+
+        Applied once more at a failover it would undo what came since, an expiry for example.
+        """
+        for arrival in self._by_key.get(frames[0], []):
+            held = self._entries[arrival].frames
+            if not held[2] and held[4] == frames[4]:
+                self._clear(arrival)
+                return
+
+    def _clear(self, arrival: int) -> None:
         key = self._entries[arrival].frames[0]
         for earlier in [each for each in self._by_key[key] if each < arrival]:
             if not self._entries[earlier].conditional:
