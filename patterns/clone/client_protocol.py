@@ -37,6 +37,7 @@ from patterns.clone.losses import LossDetector, NumberWatch
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
+    MAX_INTERVAL,
     Frames,
     MalformedMessage,
     check_message,
@@ -60,7 +61,7 @@ from patterns.clone.writer import ConditionsUnsupported, Writer
 
 # How long a server may be silent, in its own heartbeats and in seconds.
 _SILENT_INTERVALS = 2.1
-_LEAST_TTL, _GREATEST_TTL = 0.1, 60.0
+_LEAST_TTL, _GREATEST_TTL = 0.1, _SILENT_INTERVALS * MAX_INTERVAL
 # How long a server that beats may let a client wait for its snapshot, in times of `server_ttl`.
 _TURN_INTERVALS = 10
 

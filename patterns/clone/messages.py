@@ -37,6 +37,8 @@ MAX_PROPERTIES = 4096
 MAX_PROPERTY_COUNT = 32
 MAX_TTL = 365 * 24 * 3600
 UUID_SIZE = 16
+# Seconds between heartbeats: what a client still believes before it takes silence for death.
+MAX_INTERVAL = 120
 
 EPOCH_BITS = 35
 COUNTER_BITS = 28

@@ -21,6 +21,7 @@ from patterns.clone.figures import SYS, OwnFigures
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
+    MAX_INTERVAL,
     Frames,
     MalformedMessage,
     check_message,
@@ -134,6 +135,8 @@ class ServerProtocol:
         packs: bool = True,
         figures: OwnFigures | None = None,
     ) -> None:
+        if not 0 < heartbeat <= MAX_INTERVAL:
+            raise ValueError(f"heartbeat {heartbeat} s is not in 0..{MAX_INTERVAL}")
         self.state = ServerState.STARTING
         self.suspended = False
         self.heartbeat = heartbeat
@@ -520,7 +523,10 @@ class ServerProtocol:
     def _replicate(
         self, frames: Frames, sequence: int, ttl: float | None, now: float
     ) -> list[Effect]:
-        self._pending.clear_published(frames[2], now)
+        if frames[2]:
+            self._pending.clear_published(frames[2], now)
+        else:
+            self._pending.clear_anonymous(frames)
         if sequence <= self.sequence:
             self._discarded += 1
             return []

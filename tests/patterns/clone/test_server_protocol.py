@@ -524,6 +524,12 @@ class TestSyncing:
         assert nothing.become_passive(2.0, nothing.sequence)[1:] == [RequestSnapshot(1)]
 
 
+@pytest.mark.parametrize("heartbeat", [0.0, -1.0, float("nan"), 121.0])
+def test_a_heartbeat_that_clients_would_not_wait_for_is_refused(heartbeat):
+    with pytest.raises(ValueError, match="heartbeat"):
+        server(heartbeat=heartbeat)
+
+
 class TestFigures:
     def told(self, effects):
         return {e.frames[0]: e.frames[4] for e in effects if e.frames[0].startswith(b"$SYS/")}
@@ -600,6 +606,18 @@ class TestPromotion:
         assert contents(protocol) == {b"/a": b"x", b"/c": b"2", b"/b": b"3"}
         assert beats(effects) == [HUGZ]
         assert effects[-1].frames[0] == HUGZ
+
+    def test_an_update_without_a_uuid_is_not_applied_again_once_it_was_published(self):
+        """RFC 12 allows it, and a value that has expired since must not come back."""
+        protocol = passive()
+        for body in (b"1", b"2", b"2"):
+            protocol.receive_update((b"/a", bytes(8), b"", b"", body), 1.0)
+        for number, body in enumerate((b"1", b"2"), 1):
+            protocol.receive_published((b"/a", encode_sequence(seq(number)), b"", b"", body), 1.1)
+        assert protocol.statistics().pending == 1  # the second copy of the same is another write
+        protocol.receive_published(kvpub(seq(3), b"/a", b""), 1.2)
+        effects = protocol.become_active(2.0)
+        assert [frames[4] for frames in published(effects)] == [b"2"]
 
     def test_s6_7_the_first_snapshot_after_a_failover_contains_the_pending_updates(self):
         protocol = passive()
