@@ -44,7 +44,10 @@ def diverged_since(own: Progress, theirs: Progress) -> int:
 
 
 def _writes_since(own: Progress, other: Progress) -> int:
-    """If the other left from our present epoch, all after that; else all since we were active."""
+    """If the other left from our present epoch, those after that; else all since we were active.
+
+    Not every number is a client's update: a server that nobody reaches still expires values.
+    """
     if other.fork_epoch == own.epoch:
-        return max(0, own.sequence - other.fork_sequence)
+        return min(own.writes, max(0, own.sequence - other.fork_sequence))
     return own.writes

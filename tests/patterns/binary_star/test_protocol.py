@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from patterns.binary_star.conflicts import resolve, writes_since_fork
 from patterns.binary_star.messages import MalformedHeartbeat, PeerState, Progress, Role, State
 from patterns.binary_star.protocol import (
     TABLE,
@@ -399,6 +400,13 @@ class TestActives:
         pair.tell(pair.backup, pair.primary, 1.1)
         assert pair.states == (State.SYNCING, State.ACTIVE)
 
+    def test_bs_3_f1_what_a_server_publishes_of_its_own_is_no_write(self):
+        """One that was cut off from all clients, and expired 90 values meanwhile, gives way."""
+        alone = Progress(1, 100, writes=10)
+        other = PeerState(BACKUP, State.ACTIVE, Progress(2, 14, 11, fork_epoch=1, fork_sequence=10))
+        assert writes_since_fork(alone, other.progress) == (10, 11)
+        assert resolve(PRIMARY, alone, other) is Event.PEER_ACTIVE_WINS
+
     def test_bs_3_f1_the_side_with_fewer_writes_since_the_fork_yields_and_reports(self):
         pair = Conflict(primary_writes=5, backup_writes=9)
         pair.meet(0.9)
@@ -607,7 +615,7 @@ class TestGone:
 
 class TestHandover:
     def pair(self, backup=(1, 9)):
-        self.progress = {PRIMARY: Progress(1, 9), BACKUP: Progress(*backup)}
+        self.progress = {PRIMARY: Progress(1, 9, writes=9), BACKUP: Progress(*backup)}
         active, passive = (
             BinaryStarProtocol(
                 role, progress=lambda role=role: self.progress[role], replicates=True
