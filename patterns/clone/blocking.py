@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from patterns.clone.callback_thread import CallbackThread
-from patterns.clone.client import CloneClient, Text
+from patterns.clone.client import WATCH_LIMIT, CloneClient, Text
 from patterns.clone.client_errors import ClientClosed, WriteError
 from patterns.clone.client_protocol import ClientState, ClientStatistics, Entry
 from patterns.clone.conditions import CONFLICT
@@ -24,7 +24,6 @@ from reactor import ReactorError
 
 T = TypeVar("T")
 
-WATCH_LIMIT = 1_000_000
 # The rules end a write when its time is over; this much later the thread itself must be stuck.
 _GRACE_SECONDS = 2.0
 

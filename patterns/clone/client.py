@@ -54,7 +54,8 @@ from reactor import Handler, HandlerSet, Reactor
 
 Text: TypeAlias = str | bytes
 
-WATCH_LIMIT = 1_000_000
+# Everything of the largest map gone and another one there, as a failover may tell it, and some.
+WATCH_LIMIT = 2_100_000
 # A server with heartbeats answers a subscription with one at once; another one is not waited for.
 _JOIN_AFTER = 0.5
 DEFAULT_TTL = 3.0

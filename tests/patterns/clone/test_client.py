@@ -8,6 +8,7 @@ import structlog
 import zmq
 
 from patterns.clone.client import (
+    WATCH_LIMIT,
     ClientClosed,
     CloneClient,
     Deleted,
@@ -739,3 +740,7 @@ async def test_an_error_in_the_block_ends_the_client():
             raise RuntimeError("a bug of the user")
     with pytest.raises(ClientClosed):
         client.set("key", "1")
+
+
+def test_a_watcher_has_room_for_the_largest_map_gone_and_another_one_in_its_place():
+    assert KeyValueStore().max_keys * 2 < WATCH_LIMIT
