@@ -52,6 +52,7 @@ _PROGRESS_SECONDS = 5.0
     default=".",
     help="Where the test of a shrunk failure is written.",
 )
+@click.option("--faults", is_flag=True, help="Count each fault by the states of the two servers.")
 @click.option("--trace", is_flag=True, help="Print every message and event of the first seed.")
 def simulate(
     seeds: int,
@@ -60,6 +61,7 @@ def simulate(
     seconds: float | None,
     jobs: int,
     output: Path,
+    faults: bool,
     trace: bool,
 ) -> None:
     """Hammer a Clone pair in virtual time, and check what it promises.
@@ -86,6 +88,9 @@ def simulate(
             click.echo(f"{failure.text}\n  again: {failure.command}")
         tally.merge(batch)
     _shrink_failures(tally, output)
+    if faults:
+        for (kind, states), count in sorted(tally.faults.items()):
+            click.echo(f"{count:8d}  {kind:14s} {states}")
     elapsed = time.monotonic() - began
     click.echo(f"{tally.summary()} ({elapsed:.0f} s, {tally.seeds / elapsed * 60:.0f} seeds/min)")
     if tally.failures:

@@ -59,6 +59,11 @@ def test_the_trace_shows_messages_and_events():
     assert "HUGZ" in result.output
 
 
+def test_faults_are_counted_by_the_states_of_the_servers():
+    result = invoke("--seeds", "3", "--scenario", "pause", "--faults", "--jobs", "1")
+    assert re.search(r"^ +\d  pause          active/passive$", result.output, re.MULTILINE)
+
+
 def test_time_can_be_limited():
     result = invoke("--seeds", "1000000", "--seconds", "0.1", "--jobs", "1")
     assert result.exit_code == 0
