@@ -40,7 +40,7 @@ class CloneMapping(MutableMapping[Text, bytes]):
         self._errors: list[Exception] = []
 
     def __getitem__(self, key: Text) -> bytes:
-        name = _bytes(key)
+        name = _name(key)
         if name in self._pending:
             value = self._pending[name][0]
         else:
@@ -83,6 +83,11 @@ class CloneMapping(MutableMapping[Text, bytes]):
                 self._errors.append(error)
             self._client.report(error)
 
+    def clear(self) -> None:
+        """Delete every key there is now."""
+        for key in self:  # `popitem`, again and again, would sort the keys for each of them
+            self.pop(key, None)
+
     async def flush(self) -> None:
         """Wait until every write of this view is answered.
 
@@ -121,7 +126,7 @@ class BlockingMapping(MutableMapping[Text, bytes]):
     def __getitem__(self, key: Text) -> bytes:
         """The value; raises TimeoutError if the map was never current yet, as `Clone.get`."""
         try:
-            value = self._clone.get(key)
+            value = self._clone.get(_name(key))
         except ValueError:  # outside the subtrees
             value = None
         if value is None:
@@ -143,6 +148,18 @@ class BlockingMapping(MutableMapping[Text, bytes]):
 
     def __len__(self) -> int:
         return len(self._clone.items())
+
+    def clear(self) -> None:
+        """Delete every key there is now."""
+        for key in self:  # `popitem`, again and again, would sort the keys for each of them
+            self.pop(key, None)
+
+
+def _name(key: Text) -> bytes:
+    """The bytes of a key. What is neither text nor bytes is missing, as in any other mapping."""
+    if not isinstance(key, Text):
+        raise KeyError(key)
+    return _bytes(key)
 
 
 def _bytes(text: Text) -> bytes:

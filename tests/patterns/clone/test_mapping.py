@@ -124,3 +124,21 @@ def test_failures_that_nobody_asks_for_do_not_pile_up(service, server, client, m
     with pytest.raises(ExceptionGroup) as failure:
         service.wait(view.flush())
     assert len(failure.value.exceptions) == 3
+
+
+def test_what_can_be_no_key_is_missing_as_in_any_other_mapping(client):
+    view = client.mapping()
+    assert 5 not in view
+    assert view.get(None) is None
+
+
+def test_all_is_deleted_at_once(service, server, client, monkeypatch):
+    view = client.mapping()
+    view.update({f"/{number}": "1" for number in range(20)})
+    service.wait(view.flush())
+    asked = []
+    monkeypatch.setattr(client, "items", lambda items=client.items: asked.append(1) or items())
+    view.clear()
+    assert (len(asked), list(view)) == (1, [])
+    service.wait(view.flush())
+    assert contents(server) == {}
