@@ -95,6 +95,7 @@ class ServerStatistics:
     keys: int
     pending: int
     subtrees: int
+    subtrees_refused: int
     updates: int
     duplicates: int
     expired: int
@@ -632,6 +633,7 @@ class ServerProtocol:
             keys=len(self.store),
             pending=len(self._pending),
             subtrees=len(self._subtrees),
+            subtrees_refused=self._subtrees.refused,
             updates=self._updates,
             duplicates=self._duplicate_count,
             expired=self._expired,

@@ -530,6 +530,14 @@ def test_a_heartbeat_that_clients_would_not_wait_for_is_refused(heartbeat):
         server(heartbeat=heartbeat)
 
 
+def test_subtrees_beyond_the_limit_are_counted():
+    protocol = active(subtrees=SubtreeCounts(max_subtrees=2))
+    for subtree in (b"/a/", b"/b/", b"/c/"):
+        protocol.receive_subscription(subtree, True, 1.0)
+    statistics = protocol.statistics()
+    assert (statistics.subtrees, statistics.subtrees_refused) == (2, 1)
+
+
 class TestFigures:
     def told(self, effects):
         return {e.frames[0]: e.frames[4] for e in effects if e.frames[0].startswith(b"$SYS/")}
