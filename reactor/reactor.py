@@ -397,11 +397,13 @@ class Reactor:
         assert self._hurry is not None
         work: asyncio.Future[Any] = asyncio.gather(*awaitables, return_exceptions=True)
         hurry: asyncio.Future[Any] = self.loop.create_task(self._hurry.wait())
+        began = self.now()
         timeout = self._remaining_ms(deadline) / 1000
         await asyncio.wait({work, hurry}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         if not work.done():
-            structlog.get_logger("reactor").warning("not done in time: cancelled", waited=timeout)
+            waited = round(self.now() - began, 3)  # a hard stop does not wait to the end
+            structlog.get_logger("reactor").warning("not done in time: cancelled", waited=waited)
             work.cancel()
         await asyncio.wait({work, hurry}, timeout=self.stop_timeout)
         if work.done() and not work.cancelled():

@@ -21,11 +21,12 @@ import zmq
 from benchmarks.clone import ours
 from benchmarks.clone.ends import VALUE, open_writer
 from benchmarks.clone.large import listen
-from benchmarks.clone.peers import Peer, Service
+from benchmarks.clone.peers import Peer
 from benchmarks.clone.zmtp import READY, Crowd, ask_for_descriptors, encode
 from benchmarks.ends import LOOPBACK, endpoint_of
 from benchmarks.processes import Pipe, Role
 from benchmarks.samples import REACTOR, Sample, Settings, Target
+from benchmarks.services import Service
 from patterns.clone.messages import HUGZ, snapshot_request
 from patterns.clone.ports import publisher_of
 

@@ -14,9 +14,10 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.clone.ends import MANY_UPDATES, VALUE, key_of, keys_in_use
-from benchmarks.clone.peers import Peer, Service, ask, ask_when_ready, start_program, unused_port
+from benchmarks.clone.peers import Peer, ask, ask_when_ready
 from benchmarks.processes import Pipe
 from benchmarks.samples import Meter
+from benchmarks.services import Service, start_program, unused_port
 
 _IN_ONE_TRANSACTION = 100
 _PAGE = 10_000

@@ -22,9 +22,10 @@ from zmq.eventloop.zmqstream import ZMQStream
 
 from benchmarks.clone import ends
 from benchmarks.clone.ends import VALUE, key_of
-from benchmarks.clone.peers import Peer, Service, ask, ask_when_ready, start_role
+from benchmarks.clone.peers import Peer, ask, ask_when_ready
 from benchmarks.ends import endpoint_of
 from benchmarks.processes import Pipe, Role
+from benchmarks.services import Service, start_role
 from patterns.clone.ports import collector_of, publisher_of
 
 

@@ -17,10 +17,11 @@ import zmq
 
 from benchmarks.clone import ends, ours
 from benchmarks.clone.ends import VALUE, key_of
-from benchmarks.clone.peers import Peer, ask_when_ready, start_role
+from benchmarks.clone.peers import Peer, ask_when_ready
 from benchmarks.ends import LOOPBACK, endpoint_of, open_socket
 from benchmarks.processes import Pipe, Role
 from benchmarks.samples import REACTOR, Sample, Settings, Target
+from benchmarks.services import start_role
 from patterns.clone.messages import HUGZ, encode_sequence, snapshot_end
 from patterns.clone.ports import publisher_of
 

@@ -12,9 +12,10 @@ import zmq
 
 from benchmarks.clone import ends
 from benchmarks.clone.ends import VALUE, key_of, keys_in_use
-from benchmarks.clone.peers import Peer, Service, ask, ask_when_ready, start_role
+from benchmarks.clone.peers import Peer, ask, ask_when_ready
 from benchmarks.processes import Pipe, Role
 from benchmarks.samples import REACTOR, Meter
+from benchmarks.services import Service, start_role
 from patterns.clone import CloneClient, CloneServer
 from patterns.clone.messages import encode_sequence
 from reactor import Reactor

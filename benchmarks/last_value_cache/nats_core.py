@@ -13,11 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clone.peers import Service, start_program, unused_port
 from benchmarks.ends import TOPICS
 from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
 from benchmarks.processes import Pipe, Role
 from benchmarks.samples import Meter, Rate
+from benchmarks.services import Service, start_program, unused_port
 
 _SUBJECTS = [topic.decode() for topic in TOPICS]
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from benchmarks.clone.peers import Service, start_program, unused_port
 from benchmarks.ends import TOPICS
 from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
 from benchmarks.processes import Pipe, Role
 from benchmarks.samples import Meter, Rate
+from benchmarks.services import Service, start_program, unused_port
 
 
 def _connect(address: str) -> Any:

@@ -16,9 +16,9 @@ from time import perf_counter
 
 import zmq
 
-from benchmarks.clone.peers import Service
 from benchmarks.ends import BEGIN, LOOPBACK, TOPICS, endpoint_of, open_socket
 from benchmarks.processes import Pipe, Role
+from benchmarks.services import Service
 from patterns.last_value_cache import ConflatingSubscriber, LastValueCache
 from reactor import Reactor
 
