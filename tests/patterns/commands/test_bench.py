@@ -18,12 +18,19 @@ from .conftest import ROOT
 SECONDS = 50.0
 
 
+def _hear_interrupts():
+    """A job in the background of a shell ignores SIGINT, and hands that down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def bench(start_process):
     """Starts the command in a process group of its own."""
 
     def start(*arguments):
-        return start_process("bench", "blackbox", *arguments, start_new_session=True)
+        return start_process(
+            "bench", "blackbox", *arguments, start_new_session=True, preexec_fn=_hear_interrupts
+        )
 
     return start
 
@@ -53,17 +60,8 @@ def test_every_box_is_measured_against_one_plain_subscriber(bench):
     assert not group_lives(process.pid)
 
 
-not_in_the_background = pytest.mark.skipif(
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN, reason="a shell's background job"
-)
-
-
 @pytest.mark.parametrize(
-    ("number", "status"),
-    [
-        (signal.SIGTERM, 128 + signal.SIGTERM),
-        pytest.param(signal.SIGINT, 1, marks=not_in_the_background),
-    ],
+    ("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 1)]
 )
 def test_who_is_told_to_end_leaves_no_process(bench, number, status):
     process = bench("--seconds", "30")
