@@ -411,7 +411,7 @@ def test_cl_12_nothing_is_left_after_many_clients(shared):
     cycle()
     gc.collect()  # of what earlier tests have left to it
     descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-    for _ in range(10):
+    for _ in range(30):
         cycle()
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= descriptors

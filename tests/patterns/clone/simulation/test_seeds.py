@@ -12,7 +12,7 @@ import pytest
 
 from patterns.clone.simulation import SCENARIOS, generate, run
 
-SEEDS = int(os.environ.get("REACTOR_SIMULATION_SEEDS", "2"))
+SEEDS = int(os.environ.get("REACTOR_SIMULATION_SEEDS", "4"))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
