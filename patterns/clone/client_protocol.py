@@ -10,10 +10,7 @@ Time is an argument: monotonic seconds. Call `tick` at least four times per `ser
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from patterns.clone.client_effects import (
     Connect,
@@ -30,7 +27,9 @@ from patterns.clone.client_effects import (
     WriteAcknowledged,
     WriteFailed,
 )
+from patterns.clone.client_states import ClientState, ClientStatistics, Entry
 from patterns.clone.conditions import Condition
+from patterns.clone.differences import difference, differences
 from patterns.clone.interest import Interest
 from patterns.clone.joining import Collection, Published
 from patterns.clone.losses import LossDetector, NumberWatch
@@ -38,7 +37,6 @@ from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
     MAX_INTERVAL,
-    Frames,
     MalformedMessage,
     check_message,
     check_publication,
@@ -49,13 +47,13 @@ from patterns.clone.messages import (
     epoch_notice,
     epoch_of,
     is_snapshot_end,
-    parse_properties,
     sequence_of,
     snapshot_request,
 )
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.packs import FEATURE as PACKS
 from patterns.clone.packs import decode_pack, is_pack
+from patterns.clone.rounds import ServerRound
 from patterns.clone.store import KeyValueStore, StoreFull
 from patterns.clone.writer import ConditionsUnsupported, Writer
 
@@ -66,46 +64,6 @@ _LEAST_TTL, _GREATEST_TTL = 0.1, _SILENT_INTERVALS * MAX_INTERVAL
 _TURN_INTERVALS = 10
 
 _OLDER_EPOCH = "older epoch"
-
-
-class ClientState(enum.Enum):
-    """What a client is doing.
-
-    CONNECTING: waits for a heartbeat. SYNCING: waits for the snapshot. LIVE: follows, its map is
-    current. STALE: its map is old or empty, and it pauses before it tries again.
-    """
-
-    CONNECTING = "connecting"
-    SYNCING = "syncing"
-    LIVE = "live"
-    STALE = "stale"
-
-
-class Entry(NamedTuple):
-    """What a client knows of a key: its value and sequence number, None and 0 without an entry."""
-
-    value: bytes | None
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClientStatistics:
-    """What a client has seen and done so far, as of one instant."""
-
-    state: ClientState
-    server: int
-    epoch: int
-    sequence: int
-    keys: int
-    unacknowledged: int
-    updates: int
-    discarded: int
-    losses: int
-    snapshots: int
-    snapshots_failed: int
-    acknowledged: int
-    failed: int
-    sent_again: int
 
 
 class ClientProtocol:
@@ -139,8 +97,6 @@ class ClientProtocol:
         make_store: Callable[[], KeyValueStore] = KeyValueStore,
         outbox: Outbox | None = None,
     ) -> None:
-        if servers < 1:
-            raise ValueError("a client needs a server")
         self.state = ClientState.STALE
         self.interest = Interest([subtree] if isinstance(subtree, bytes) else subtree)
         self.server_ttl = server_ttl
@@ -148,9 +104,6 @@ class ClientProtocol:
         self.vote_after = vote_after
         self.vote_interval = vote_interval
         self.learns = learns
-        self.haste = haste
-        self.pause = pause
-        self.max_pause = max_pause
         self.max_body = max_body
         self.max_queued = max_queued
         self.store = make_store()
@@ -158,11 +111,12 @@ class ClientProtocol:
         self.watched = (
             True  # without a watcher nothing is said of keys: a third of an update's cost
         )
-        self._jitter = jitter
         self._make_store = make_store
         outbox = outbox if outbox is not None else Outbox()
         self._writer = Writer(self.interest, outbox, max_body)
-        self._round = list(range(servers))  # the one that is tried, then those to try after it
+        self._round = ServerRound(
+            servers, jitter=jitter, haste=haste, pause=pause, max_pause=max_pause
+        )
         self._beats = join_after is None  # the server is known to send heartbeats
         self._losses: LossDetector | NumberWatch = LossDetector(self.interest)
         self._subscription = 0
@@ -177,12 +131,9 @@ class ClientProtocol:
         self._sync_gives_up_at = float("-inf")
         self._join_at = float("inf")
         self._patience = server_ttl
-        self._hasty_attempts = 0
         self._vote_at = float("inf")
         self._vote_wait = vote_interval
         self._resume_at = float("inf")
-        self._live_since: float | None = None
-        self._failures = 0
         self._refusals = 0  # of servers in an older epoch, since the last that was followed
         self._updates = self._discarded = self._loss_count = 0
         self._snapshots = self._snapshots_failed = 0
@@ -195,7 +146,7 @@ class ClientProtocol:
     @property
     def server(self) -> int:
         """The number of the server that this client follows or tries."""
-        return self._round[0]
+        return self._round.server
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key as far as this client knows, None without one.
@@ -381,7 +332,7 @@ class ClientProtocol:
             self._updates += 1
             self.epoch = max(self.epoch, epoch_of(sequence))
             if self.watched:
-                effects += _difference(frames, previous)
+                effects += difference(frames, previous)
         else:
             self._discarded += 1
         return [*effects, *self._writer.receive_answer(frames[2], sequence, now)]
@@ -463,11 +414,10 @@ class ClientProtocol:
         self.store.sequence = collection.oldest
         self.epoch = max(self.epoch, epoch_of(collection.newest))
         self.state = ClientState.LIVE
-        self._live_since = now
+        self._round.receive_live(now)
         self._refusals = 0
-        self._hasty_attempts = 0
         self._snapshots += 1
-        effects = _differences(old, self.store) if self.watched else []
+        effects: list[Effect] = [*differences(old, self.store)] if self.watched else []
         effects += self._writer.receive_map(self.store, now)
         effects += self._writer.receive_features(collection.features, now)
         for update, is_new in collection.take_updates():
@@ -567,8 +517,7 @@ class ClientProtocol:
         if self.join_after is None:  # who sends no heartbeats may stumble over a vote
             self._vote_at = now + self.vote_after
         self._resume_at = float("inf")
-        if self._hasty_attempts:
-            self._hasty_attempts -= 1
+        if self._round.begin():
             self._patience, self._vote_wait = self.server_ttl / 6, self.vote_interval / 8
             self._vote_at = now
         return [Connect(self.server, self._subscription)]
@@ -581,29 +530,20 @@ class ClientProtocol:
     def _lose(self, reason: str, now: float) -> list[Effect]:
         """The server has ended, or hands over: ask the others at once, each for a short time.
 
-        Twice round; whoever takes over needs about as long. Only when it was followed for some
-        time: a connection that breaks again and again is none to hurry for.
+        Only when it was followed for some time: a connection that breaks again and again is none
+        to hurry for.
         """
-        followed = self._live_since is not None and now - self._live_since >= self.server_ttl
-        if followed and self.join_after is None:
-            self._hasty_attempts = 2 * len(self._round)
+        if self.join_after is None and self._round.has_followed(self.server_ttl, now):
+            self._round.hurry()
         return self._fail(reason, now)
 
     def _fail(self, reason: str, now: float) -> list[Effect]:
-        """This server will not do: go to the next, round and round, for ever.
-
-        When one that was followed is lost, the round begins with the most preferred of the others.
-        Otherwise nothing leads back to a preferred server: while one serves it is followed, since
-        every change costs all clients a snapshot, and of a pair only one serves at a time.
-        """
+        """This server will not do: go to the next."""
         effects = self._leave(reason)
         self._beats = self.join_after is None
         if reason == _OLDER_EPOCH:
             effects += self._refuse_server()
-        lost = self._round.pop(0)
-        if self._live_since is not None:
-            self._round.sort()
-        self._round.append(lost)
+        self._round.go_on()
         return effects + self._pause(now)
 
     def _refuse_server(self) -> list[Effect]:
@@ -632,16 +572,7 @@ class ClientProtocol:
         return effects
 
     def _pause(self, now: float) -> list[Effect]:
-        """Wait a random time, up to twice as long at each failure in a row."""
-        if self._live_since is not None and now - self._live_since > self.max_pause:
-            self._failures = 0
-        self._live_since = None
-        if self._hasty_attempts:
-            self._resume_at = now + min(self.haste, self.server_ttl / 20) * self._jitter()
-            return self._connect(now) if now >= self._resume_at else []
-        longest = min(self.max_pause, self.pause * 2 ** min(self._failures, 30))
-        self._failures += 1
-        self._resume_at = now + longest * self._jitter()
+        self._resume_at = self._round.take_pause(self.server_ttl, now)
         return self._connect(now) if now >= self._resume_at else []
 
     def statistics(self) -> ClientStatistics:
@@ -662,27 +593,6 @@ class ClientProtocol:
             failed=self._writer.failed,
             sent_again=self._writer.sent_again,
         )
-
-
-def _difference(frames: Frames, previous: Frames | None) -> list[Effect]:
-    """What an update changes for somebody who watches the map."""
-    if frames[4]:
-        return [Put(frames[0], frames[4], added=previous is None)]
-    if previous is None:
-        return []
-    if frames[3] and parse_properties(frames[3]).get("o") == "ttl":
-        return [Expired(frames[0])]
-    return [Deleted(frames[0])]
-
-
-def _differences(old: KeyValueStore, new: KeyValueStore) -> list[Effect]:
-    """What changes for somebody who watches, when a snapshot takes the place of a map."""
-    effects: list[Effect] = [Deleted(key) for key in old if key not in new]
-    for entry in new.snapshot():
-        previous = old.get(entry[0])
-        if previous is None or previous[4] != entry[4]:
-            effects.append(Put(entry[0], entry[4], added=previous is None))
-    return effects
 
 
 __all__ = [

@@ -320,12 +320,12 @@ def _(patch):
 
 @mutant("a resynchronised map keeps deleted keys", "F25", "crash", 38)
 def _(patch):
-    differences = client_protocol._differences
+    differences = client_protocol.differences
 
     def without_deletions(old, new):
         return [each for each in differences(old, new) if not isinstance(each, Deleted)]
 
-    patch.setattr(client_protocol, "_differences", without_deletions)
+    patch.setattr(client_protocol, "differences", without_deletions)
 
 
 @mutant("a client asks for its snapshot before it hears the server", "F19", "mixed")
@@ -341,7 +341,7 @@ def _(patch):
 def _(patch):
     def pause(original, self, now):
         effects = original(self, now)
-        if self._failures > 4:
+        if self._round._failures > 4:
             self._resume_at = float("inf")
         return effects
 

@@ -1,0 +1,58 @@
+"""Which server a client tries next, and how long it pauses before."""
+
+import pytest
+
+from patterns.clone.rounds import ServerRound
+
+
+def servers(count, jitter=1.0, **arguments):
+    pauses = {"haste": 0.02, "pause": 0.25, "max_pause": 30.0} | arguments
+    return ServerRound(count, jitter=lambda: jitter, **pauses)
+
+
+def test_a_client_needs_a_server():
+    with pytest.raises(ValueError):
+        servers(0)
+
+
+def test_those_that_never_served_are_tried_in_turn():
+    tried = servers(3)
+    order = []
+    for _ in range(7):
+        order.append(tried.server)
+        tried.go_on()
+    assert order == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_after_one_that_was_followed_the_most_preferred_of_the_others_comes_first():
+    tried = servers(3)
+    tried.go_on()
+    tried.receive_live(1.0)
+    tried.go_on()
+    assert tried.server == 0
+
+
+def test_a_pause_doubles_with_each_failure_up_to_a_limit():
+    tried = servers(1, max_pause=1.0)
+    assert [tried.take_pause(3.0, 0.0) for _ in range(4)] == [0.25, 0.5, 1.0, 1.0]
+
+
+def test_a_short_life_does_not_make_the_pauses_short_again():
+    tried = servers(1)
+    assert tried.take_pause(3.0, 0.0) == 0.25
+    tried.receive_live(1.0)
+    assert tried.take_pause(3.0, 31.0) == 31.5
+    tried.receive_live(40.0)
+    assert tried.take_pause(3.0, 71.0) == 71.25
+
+
+def test_who_hurries_asks_all_twice_with_next_to_no_pause():
+    tried = servers(2)
+    tried.receive_live(0.0)
+    assert not tried.has_followed(3.0, 2.9) and tried.has_followed(3.0, 3.0)
+    tried.hurry()
+    attempts = []
+    for _ in range(5):
+        pause = tried.take_pause(3.0, 10.0) - 10.0
+        attempts.append((round(pause, 3), tried.begin()))
+    assert attempts == [(0.02, True)] * 4 + [(0.25, False)]
