@@ -9,7 +9,12 @@ from patterns.binary_star.messages import Role, State
 from patterns.clone.client import ClientClosed
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.simulation.history import EVERYTHING, History, Interest, Write
-from patterns.clone.simulation.observed import ObservedClient, ObservedServer
+from patterns.clone.simulation.observed import (
+    ClientRecorder,
+    ObservedClient,
+    ObservedServer,
+    ServerRecorder,
+)
 from patterns.clone.simulation.schedule import BACKUP, PRIMARY, SERVERS, Member, Schedule, Step
 from patterns.clone.simulation.stranger import Stranger
 from reactor import Handler
@@ -71,8 +76,7 @@ class Cluster:
         primary = node.name == PRIMARY
         other = BACKUP if primary else PRIMARY
         server = self.server_class(
-            self.history,
-            node,
+            ServerRecorder(self.history, node.name, self.simulation.loop.time),
             port=PORT,
             host=node.name,
             role=Role.PRIMARY if primary else Role.BACKUP,
@@ -89,12 +93,12 @@ class Cluster:
         member: Member = self._members[node.name]
         second = BACKUP if member.first == PRIMARY else PRIMARY
         client = self.client_class(
-            self.history,
-            node,
+            ClientRecorder(self.history, node.name, self.simulation.loop.time),
             [f"tcp://{name}:{PORT}" for name in (member.first, second)],
             _interest(member),
             max_writes=self.max_writes,
             write_timeout=WRITE_TIMEOUT,
+            make_uuid=node.make_uuid,
             jitter=node.random.random,
         )
         client.squeeze = self.schedule.squeeze

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import zmq
 
@@ -19,8 +21,8 @@ from patterns.clone.client_effects import (
     WriteAcknowledged,
     WriteFailed,
 )
-from patterns.clone.client_protocol import ClientProtocol
 from patterns.clone.handlers import CloneServer
+from patterns.clone.interest import Interest
 from patterns.clone.messages import Frames, epoch_of, sequence_of
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.server_effects import Effect as ServerEffect
@@ -35,8 +37,8 @@ from patterns.clone.simulation.history import (
     map_hash,
     pair_hash,
 )
+from patterns.clone.store import KeyValueStore
 from reactor import Stream
-from reactor.testing import Node
 
 # A client of a subtree notices a loss at the next heartbeat, and any client within this time.
 NOTICE_SECONDS = 6.0
@@ -59,27 +61,28 @@ class Squeezed:
 
 
 class ServerRecorder:
-    """What one process of a server does, for the history."""
+    """What one process of a server does, for the history; `clock` tells the time of the run."""
 
-    def __init__(self, history: History, node: Node) -> None:
+    def __init__(self, history: History, name: str, clock: Callable[[], float]) -> None:
         self.activity: Activity | None = None
         self._held: list[Activity] = []  # those whose updates this process still stands for
         self._history = history
-        self._node = node
+        self._name = name
+        self._clock = clock
 
     @property
     def now(self) -> float:
-        """The time of the simulation."""
-        return self._node.simulation.loop.time()
+        """The time of the run."""
+        return self._clock()
 
-    def begin(self, protocol: ServerProtocol, fork: int) -> None:
+    def begin(self, entries: Iterable[Frames], fork: int) -> None:
         """The server is about to be active with what it held at the number `fork`.
 
         That must have been published, or be nothing.
         """
         self._end()
         history = self._history
-        activity = history.begin(self._node.name, self.now, fork, protocol.store.snapshot())
+        activity = history.begin(self._name, self.now, fork, entries)
         self.activity = activity
         self._held.append(activity)
         earlier = history.by_epoch.get(epoch_of(fork))
@@ -139,30 +142,34 @@ class ServerRecorder:
         """An update that is sent again is answered with its first number."""
         activity = self._history.by_epoch.get(epoch_of(sequence))
         entries = activity.entries if activity is not None else []
-        if not any(each.sequence == sequence and each.uuid == uuid for each in entries):
+        place = bisect_left(entries, sequence, key=lambda each: each.sequence)
+        known = entries[place] if place < len(entries) else None
+        if known is None or (known.sequence, known.uuid) != (sequence, uuid):
             self.violate("I1", f"gives {sequence:x} to a second update")
 
     def compare(self, protocol: ServerProtocol) -> None:
         """What a passive server holds is what the active had at the same number."""
-        sequence = protocol.sequence
+        if protocol.state is ServerState.PASSIVE:
+            held = {entry[0]: entry[4] for entry in protocol.store.snapshot()}
+            self.compare_map(protocol.sequence, held)
+
+    def compare_map(self, sequence: int, held: dict[bytes, bytes]) -> None:
+        """The same, for the keys and bodies held at this number."""
         leader = self._history.by_epoch.get(epoch_of(sequence))
-        if protocol.state is not ServerState.PASSIVE or leader is None:
-            return
-        held = {entry[0]: entry[4] for entry in protocol.store.snapshot()}
-        if leader.hash_at(EVERYTHING, sequence) != map_hash(held):
+        if leader is not None and leader.hash_at(EVERYTHING, sequence) != map_hash(held):
             self.violate("I4", f"holds another map than the active had at number {sequence:x}")
 
     def violate(self, invariant: str, text: str) -> None:
         """Note what must not be."""
-        self._history.violate(invariant, self.now, f"{self._node.name} {text}")
+        self._history.violate(invariant, self.now, f"{self._name} {text}")
 
 
 class ObservedServer(Squeezed, CloneServer):
-    """A server whose `recorder` knows when it becomes active, and what it numbers."""
+    """A server whose `recorder` is told when it becomes active, and what it numbers."""
 
-    def __init__(self, history: History, node: Node, **options: Any) -> None:
+    def __init__(self, recorder: ServerRecorder, **options: Any) -> None:
         super().__init__(**options)
-        self.recorder = ServerRecorder(history, node)
+        self.recorder = recorder
 
     def open_stream(self, socket_type: int, *endpoints: str, **options: Any) -> Stream:
         """Record what leaves through the publisher."""
@@ -187,7 +194,7 @@ class ObservedServer(Squeezed, CloneServer):
         """Record an activity begin."""
         if self.protocol.state is ServerState.SYNCING and not forced:
             self.recorder.violate("I16", "leads without a complete copy")
-        self.recorder.begin(self.protocol, self.protocol.sequence)
+        self.recorder.begin(self.protocol.store.snapshot(), self.protocol.sequence)
         super().become_active(epoch, forced)
         self.recorder.number(self.protocol.sequence)
 
@@ -201,7 +208,7 @@ class ObservedServer(Squeezed, CloneServer):
         before = self.protocol.sequence
         super().receive_epoch(epoch)
         if self.protocol.sequence != before:
-            self.recorder.begin(self.protocol, before)
+            self.recorder.begin(self.protocol.store.snapshot(), before)
             self.recorder.number(self.protocol.sequence)
 
     def carry_out(self, effects: list[ServerEffect]) -> None:
@@ -210,15 +217,31 @@ class ObservedServer(Squeezed, CloneServer):
         super().carry_out(effects)
 
 
+class Follower(Protocol):
+    """What a client holds: its rules, or what was written down of them."""
+
+    @property
+    def store(self) -> KeyValueStore:
+        """The map."""
+
+    @property
+    def interest(self) -> Interest:
+        """The part of the servers' map that it follows."""
+
+    @property
+    def live(self) -> bool:
+        """True if the map is current."""
+
+
 class ClientRecorder:
     """What one process of a client is told and holds, against the history."""
 
-    def __init__(self, history: History, node: Node, protocol: ClientProtocol) -> None:
+    def __init__(self, history: History, name: str, clock: Callable[[], float]) -> None:
         self.view: dict[bytes, bytes] = {}  # rebuilt from the events alone
         self.writing: Write | None = None
         self._history = history
-        self._node = node
-        self._protocol = protocol
+        self._name = name
+        self._clock = clock
         self._hash = 0
         self._epoch = 0
         self._sequence = 0
@@ -226,8 +249,12 @@ class ClientRecorder:
 
     @property
     def now(self) -> float:
-        """The time of the simulation."""
-        return self._node.simulation.loop.time()
+        """The time of the run."""
+        return self._clock()
+
+    def watch(self, follower: Follower) -> None:
+        """This client is the one that is recorded."""
+        self._protocol = follower
 
     def name(self, uuid: bytes) -> bytes:
         """The client has named the write that is under way."""
@@ -320,17 +347,23 @@ class ClientRecorder:
 
     def violate(self, invariant: str, text: str) -> None:
         """Note what must not be."""
-        self._history.violate(invariant, self.now, f"{self._node.name} {text}")
+        self._history.violate(invariant, self.now, f"{self._name} {text}")
 
 
 class ObservedClient(Squeezed, CloneClient):
-    """A client whose `recorder` knows what it was told, and what was acknowledged."""
+    """A client whose `recorder` is told what it is told, and what was acknowledged."""
 
-    def __init__(self, history: History, node: Node, *arguments: Any, **options: Any) -> None:
-        make_uuid = node.make_uuid
-        super().__init__(*arguments, make_uuid=lambda: self.recorder.name(make_uuid()), **options)
+    def __init__(
+        self,
+        recorder: ClientRecorder,
+        *arguments: Any,
+        make_uuid: Callable[[], bytes],
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, make_uuid=lambda: recorder.name(make_uuid()), **options)
         self.protocol.watched = True  # the recorder is told every change of the map
-        self.recorder = ClientRecorder(history, node, self.protocol)
+        self.recorder = recorder
+        recorder.watch(self.protocol)
         self.add_watch(lambda event: None)  # without a watcher there are no events to record
 
     def write(self, write: Write) -> None:
