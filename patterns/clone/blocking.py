@@ -16,6 +16,7 @@ from patterns.clone.client_errors import ClientClosed, WriteError
 from patterns.clone.client_protocol import ClientState, ClientStatistics, Entry
 from patterns.clone.conditions import CONFLICT
 from patterns.clone.kept import BlockingKept
+from patterns.clone.levels import APPLIED
 from patterns.clone.mapping import BlockingMapping
 from patterns.clone.ports import collector_of
 from patterns.clone.reactor_thread import ReactorThread
@@ -230,35 +231,49 @@ class Clone:
         ttl: float | None = None,
         *,
         if_sequence: int | None = None,
+        ack: str = APPLIED,
         timeout: float | None = None,
     ) -> int:
         """Write a value, for `ttl` seconds or for ever (None, 0); return its sequence.
 
-        When it returns, the value is there for everybody. With `if_sequence`, only if the key still
-        has the entry of this number (see `entry`), or has none for 0. Raises WriteError: it may
-        have been applied if the reason is `timeout` or `closed`. Else as `CloneClient.set`.
+        When it returns, the value is there for everybody; with `ack="replicated"`, on both servers
+        of the pair. With `if_sequence`, only if the key still has the entry of this number (see
+        `entry`), or has none for 0. Raises WriteError: it may have been applied if the reason is
+        `timeout` or `closed`, and was if it is `applied`. Else as `CloneClient.set`.
         """
         limit = self._limit(timeout)
         return self._wait(
             lambda client: client.set(
-                key, value, ttl or None, if_sequence=if_sequence, timeout=limit
+                key, value, ttl or None, if_sequence=if_sequence, ack=ack, timeout=limit
             ),
             limit,
         )
 
     def create(
-        self, key: Text, value: Text, ttl: float | None = None, *, timeout: float | None = None
+        self,
+        key: Text,
+        value: Text,
+        ttl: float | None = None,
+        *,
+        ack: str = APPLIED,
+        timeout: float | None = None,
     ) -> int:
         """Write a value if the key is not there; as `set` with `if_sequence=0`."""
-        return self.set(key, value, ttl, if_sequence=0, timeout=timeout)
+        return self.set(key, value, ttl, if_sequence=0, ack=ack, timeout=timeout)
 
     def delete(
-        self, key: Text, *, if_sequence: int | None = None, timeout: float | None = None
+        self,
+        key: Text,
+        *,
+        if_sequence: int | None = None,
+        ack: str = APPLIED,
+        timeout: float | None = None,
     ) -> int:
         """Delete a key; as `set` in everything else."""
         limit = self._limit(timeout)
         return self._wait(
-            lambda client: client.delete(key, if_sequence=if_sequence, timeout=limit), limit
+            lambda client: client.delete(key, if_sequence=if_sequence, ack=ack, timeout=limit),
+            limit,
         )
 
     def update(
@@ -267,6 +282,7 @@ class Clone:
         change: Callable[[bytes | None], Text | None],
         ttl: float | None = None,
         *,
+        ack: str = APPLIED,
         timeout: float | None = None,
     ) -> bytes | None:
         """Set `key` to `change(its value)`, of which nothing is lost to others who do the same.
@@ -275,13 +291,13 @@ class Clone:
         """
         until = monotonic() + self._limit(timeout)
         while (left := until - monotonic()) > 0:
-            value, sequence = self.entry(key, left)
+            value, seen = self.entry(key, left)
             changed = change(value)
             try:
                 if changed is None:
-                    self.delete(key, if_sequence=sequence, timeout=left)
+                    self.delete(key, if_sequence=seen, ack=ack, timeout=left)
                     return None
-                self.set(key, changed, ttl, if_sequence=sequence, timeout=left)
+                self.set(key, changed, ttl, if_sequence=seen, ack=ack, timeout=left)
                 return changed.encode() if isinstance(changed, str) else changed
             except WriteError as error:
                 if error.reason != CONFLICT:

@@ -45,6 +45,7 @@ from patterns.clone.conditions import CONFLICT
 from patterns.clone.dialects import RFC12, Dialect
 from patterns.clone.keeping import Keeping
 from patterns.clone.kept import MAX_KEPT, KeepList, Kept
+from patterns.clone.levels import APPLIED
 from patterns.clone.mapping import CloneMapping
 from patterns.clone.messages import UUID_SIZE, Frames, MalformedMessage
 from patterns.clone.outbox import Outbox, OutboxFull
@@ -301,16 +302,19 @@ class CloneClient(HandlerSet):
         ttl: float | None = None,
         *,
         if_sequence: int | None = None,
+        ack: str = APPLIED,
         timeout: float | None = None,
     ) -> asyncio.Future[int]:
         """Write a value, for `ttl` seconds or for ever; await the result for its sequence.
 
         With `if_sequence`, only if the key still has the entry of this number (see `entry`), or has
-        none for 0; or else the reason is `conflict`, and by then the map holds what is there. The
-        write is under way when this returns, and is sent again until the server has published it.
-        The awaitable raises WriteError if that does not happen, after `timeout` seconds or
+        none for 0; or else the reason is `conflict`, and by then the map holds what is there. With
+        `ack="replicated"` it is done when both servers of the pair have it, and no crash of one can
+        lose it; or else the reason is `applied` or `unreplicated`, see WriteError. The write is
+        under way when this returns, and is sent again until the server has published it. The
+        awaitable raises WriteError if that does not happen, after `timeout` seconds or
         `write_timeout`; where nobody awaits it, the loop's exception handler is told. Raises
-        ValueError for a key, a ttl or a value that no server takes, OutboxFull,
+        ValueError for a key, a ttl, a value or a level that no server takes, OutboxFull,
         ConditionsUnsupported, and ClientClosed.
         """
         self._check_writing(_bytes(key))
@@ -324,24 +328,41 @@ class CloneClient(HandlerSet):
             now=self.reactor.now(),
             ttl=ttl,
             if_sequence=if_sequence,
+            ack=ack,
             timeout=timeout,
         )
         return self.under_way(name, its_key, effects, timeout)
 
     def create(
-        self, key: Text, value: Text, ttl: float | None = None, *, timeout: float | None = None
+        self,
+        key: Text,
+        value: Text,
+        ttl: float | None = None,
+        *,
+        ack: str = APPLIED,
+        timeout: float | None = None,
     ) -> asyncio.Future[int]:
         """Write a value if the key is not there; as `set` with `if_sequence=0`."""
-        return self.set(key, value, ttl, if_sequence=0, timeout=timeout)
+        return self.set(key, value, ttl, if_sequence=0, ack=ack, timeout=timeout)
 
     def delete(
-        self, key: Text, *, if_sequence: int | None = None, timeout: float | None = None
+        self,
+        key: Text,
+        *,
+        if_sequence: int | None = None,
+        ack: str = APPLIED,
+        timeout: float | None = None,
     ) -> asyncio.Future[int]:
         """Delete a key; as `set` in everything else."""
         self._check_writing(_bytes(key))
         name, its_key = self.make_uuid(), _bytes(key)
         effects = self.protocol.delete(
-            its_key, uuid=name, now=self.reactor.now(), if_sequence=if_sequence, timeout=timeout
+            its_key,
+            uuid=name,
+            now=self.reactor.now(),
+            if_sequence=if_sequence,
+            ack=ack,
+            timeout=timeout,
         )
         return self.under_way(name, its_key, effects, timeout)
 
@@ -351,6 +372,7 @@ class CloneClient(HandlerSet):
         change: Callable[[bytes | None], Text | None],
         ttl: float | None = None,
         *,
+        ack: str = APPLIED,
         timeout: float | None = None,
     ) -> bytes | None:
         """Set `key` to `change(its value)`, of which nothing is lost to others who do the same.
@@ -362,13 +384,13 @@ class CloneClient(HandlerSet):
         limit = self._write_timeout if timeout is None else timeout
         async with asyncio.timeout(limit):
             while True:
-                value, sequence = self.entry(key)
+                value, seen = self.entry(key)
                 changed = change(value)
                 try:
                     if changed is None:
-                        await self.delete(key, if_sequence=sequence, timeout=limit)
+                        await self.delete(key, if_sequence=seen, ack=ack, timeout=limit)
                         return None
-                    await self.set(key, changed, ttl, if_sequence=sequence, timeout=limit)
+                    await self.set(key, changed, ttl, if_sequence=seen, ack=ack, timeout=limit)
                     return _bytes(changed)
                 except WriteError as error:
                     if error.reason != CONFLICT:
@@ -438,10 +460,10 @@ class CloneClient(HandlerSet):
                         future.set_result(sequence)
                 case Put() | Deleted() | Expired():
                     self._tell(effect)
-                case WriteFailed(name, reason):
+                case WriteFailed(name, reason, sequence):
                     future, key = self._writes.pop(name)
                     if not future.done():
-                        future.set_exception(WriteError(reason, key))
+                        future.set_exception(WriteError(reason, key, sequence))
                 case _:
                     self._change(effect)
 

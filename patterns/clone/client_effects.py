@@ -98,7 +98,7 @@ class Stale:
 
 
 class WriteAcknowledged(NamedTuple):
-    """The server has applied the update, or a later one of this client to the same key."""
+    """The update, or a later one of this client to the same key, is done at its level."""
 
     uuid: bytes
     sequence: int
@@ -108,12 +108,14 @@ class WriteAcknowledged(NamedTuple):
 class WriteFailed:
     """The update is given up, and why.
 
-    `timeout`, `closed`: it may have been applied all the same. `unsupported`: the server knows no
-    conditions. `conflict`, `full` and others: the server has refused it.
+    `applied`: it is, with this `sequence`, but the passive server has not confirmed it. `timeout`,
+    `closed`: it may have been applied all the same. `unsupported`: the server knows no conditions,
+    or no levels. `conflict`, `full` and others: the server has refused it.
     """
 
     uuid: bytes
     reason: str
+    sequence: int = 0
 
 
 Effect: TypeAlias = (

@@ -32,6 +32,7 @@ from patterns.clone.conditions import Condition
 from patterns.clone.differences import difference, differences
 from patterns.clone.interest import Interest
 from patterns.clone.joining import Collection, Published
+from patterns.clone.levels import APPLIED
 from patterns.clone.losses import LossDetector, NumberWatch
 from patterns.clone.messages import (
     HUGZ,
@@ -196,21 +197,30 @@ class ClientProtocol:
         now: float,
         ttl: float | None = None,
         if_sequence: int | None = None,
+        ack: str = APPLIED,
         timeout: float | None = None,
     ) -> list[Effect]:
         """Write a value, for `ttl` seconds or for ever.
 
         With `if_sequence`, only if the key's entry has that number, or is not there for 0. Ends in
-        WriteAcknowledged or WriteFailed for this uuid, the latter after `timeout` seconds (default:
-        the outbox's). The own map changes when the server has published it. Raises ValueError for
-        a key, a ttl or a body that no server would take, OutboxFull, and ConditionsUnsupported.
+        WriteAcknowledged, at the level `ack`, or WriteFailed for this uuid, the latter after
+        `timeout` seconds (default: the outbox's). The own map changes when the server has published
+        it. Raises ValueError for a key, a ttl, a body or a level that no server would take,
+        OutboxFull, and ConditionsUnsupported.
         """
         if not body:
             raise ValueError("an empty body deletes: use delete()")
-        condition = self._condition(key, if_sequence)
-        return [
-            *self._writer.write(key, body, uuid, now, ttl=ttl, condition=condition, timeout=timeout)
-        ]
+        effects = self._writer.write(
+            key,
+            body,
+            uuid,
+            now,
+            ttl=ttl,
+            condition=self._condition(key, if_sequence),
+            ack=ack,
+            timeout=timeout,
+        )
+        return [*effects]
 
     def delete(
         self,
@@ -219,11 +229,14 @@ class ClientProtocol:
         uuid: bytes,
         now: float,
         if_sequence: int | None = None,
+        ack: str = APPLIED,
         timeout: float | None = None,
     ) -> list[Effect]:
         """Delete a key; as `set` in everything else."""
         condition = self._condition(key, if_sequence)
-        return [*self._writer.write(key, b"", uuid, now, condition=condition, timeout=timeout)]
+        return [
+            *self._writer.write(key, b"", uuid, now, condition=condition, ack=ack, timeout=timeout)
+        ]
 
     def _condition(self, key: bytes, if_sequence: int | None) -> Condition | None:
         if if_sequence is None:
@@ -335,7 +348,7 @@ class ClientProtocol:
                 effects += difference(frames, previous)
         else:
             self._discarded += 1
-        return [*effects, *self._writer.receive_answer(frames[2], sequence, now)]
+        return [*effects, *self._writer.receive_answer(frames, sequence, now)]
 
     # --- the snapshots
 
@@ -418,14 +431,13 @@ class ClientProtocol:
         self._refusals = 0
         self._snapshots += 1
         effects: list[Effect] = [*differences(old, self.store)] if self.watched else []
-        effects += self._writer.receive_map(self.store, now)
-        effects += self._writer.receive_features(collection.features, now)
+        effects += self._writer.receive_snapshot(self.store, collection.features, now)
         for update, is_new in collection.take_updates():
             if is_new:
                 effects += self._follow(update, now)
             else:
                 self._discarded += 1
-                effects += self._writer.receive_answer(update.frames[2], update.sequence, now)
+                effects += self._writer.receive_answer(update.frames, update.sequence, now)
             if self.state is not ClientState.LIVE:
                 return effects
         self.store.sequence = max(self.store.sequence, collection.newest)

@@ -37,8 +37,17 @@ def decode_level(properties: bytes) -> str | None:
     return level
 
 
+def is_replicated(properties: bytes) -> bool:
+    """True if a publication tells that the passive server holds it too; whatever else it says, no.
+
+    The frame has been checked.
+    """
+    return _LINE in properties and parse_properties(properties).get(_NAME) == REPLICATED
+
+
 def with_level(properties: bytes, level: str) -> bytes:
-    """The same properties frame, which has no level yet, with this one."""
+    """The same properties frame, which has no level yet, with this one; ValueError for none."""
+    check_level(level)
     return _terminated(properties) + b"%s%s\n" % (_LINE, level.encode())
 
 

@@ -3,7 +3,8 @@
 Of one key only one update is under way at a time, so that none sent again can overtake a newer
 one. While it is, newer updates of the key wait, and a newer one takes the place of the one that
 waits: what counts is the state. Who wrote the one replaced is answered together with the newer.
-An update with a condition neither replaces another nor is replaced: its answer is its own.
+An update with a condition neither replaces another nor is replaced: its answer is its own. Nor does
+one take the place of another that needs something else of the server, which may refuse it for that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from patterns.clone.messages import Frames
+
+_NOTHING: frozenset[str] = frozenset()
 
 
 class OutboxFull(Exception):
@@ -22,7 +25,8 @@ class OutboxFull(Exception):
 class _Write:
     frames: Frames
     expires_at: float
-    conditional: bool
+    needs: frozenset[str]
+    alone: bool
     sent_at: float | None = None  # None: it waits for an earlier update of its key
     replaced: tuple[tuple[bytes, float], ...] = ()  # uuid, expires_at
 
@@ -31,8 +35,8 @@ class Outbox:
     """The updates that are not acknowledged, in the order they were made.
 
     At most `max_writes` (those replaced count, somebody waits for them) and `max_bytes`. Sent
-    again every `retry` seconds, given up after `timeout` seconds. Those with a condition are not
-    sent before `conditions` is True, but have their turn among the others.
+    again every `retry` seconds, given up after `timeout` seconds. Those that need what the server's
+    `features` do not have are not sent, but have their turn among the others.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class Outbox:
         self.max_bytes = max_bytes
         self.retry = retry
         self.timeout = timeout
-        self.conditions = False
+        self.features = _NOTHING
         self._writes: dict[bytes, _Write] = {}
         self._sent: dict[bytes, bytes] = {}  # key to the uuid of the update under way
         self._waiting: dict[bytes, list[bytes]] = {}  # key to the uuids of those that wait
@@ -64,10 +68,15 @@ class Outbox:
         frames: Frames,
         now: float,
         *,
-        conditional: bool = False,
+        needs: frozenset[str] = _NOTHING,
+        alone: bool = False,
         timeout: float | None = None,
     ) -> list[Frames]:
-        """Take an update with a new uuid; return what is to be sent now. Raises OutboxFull."""
+        """Take an update with a new uuid; return what is to be sent now. Raises OutboxFull.
+
+        `needs` are the features that the server must have. One that is to be `alone` has a
+        condition.
+        """
         key, uuid = frames[0], frames[2]
         if uuid in self._writes:
             raise ValueError(f"uuid {uuid.hex()} is in use")
@@ -75,10 +84,10 @@ class Outbox:
         if self._count >= self.max_writes or self._bytes + size > self.max_bytes:
             raise OutboxFull(f"{self._count} updates of {self._bytes} bytes are waiting")
         expires_at = now + (self.timeout if timeout is None else timeout)
-        write = _Write(frames, expires_at, conditional)
+        write = _Write(frames, expires_at, needs, alone)
         if expires_at < self._expiry_at:
             self._expiry_at = expires_at
-        if not conditional and key in self._waiting:
+        if not alone and key in self._waiting:
             self._replace_waiting(key, write)
         self._writes[uuid] = write
         self._count += 1
@@ -90,9 +99,10 @@ class Outbox:
 
     def _replace_waiting(self, key: bytes, write: _Write) -> None:
         uuid = self._waiting[key][-1]
-        if self._writes[uuid].conditional:
+        older = self._writes[uuid]
+        if older.alone or older.needs != write.needs:
             return
-        older = self._remove(uuid)
+        self._remove(uuid)
         self._count += 1  # somebody waits for it all the same
         write.replaced = (*older.replaced, (uuid, older.expires_at))
 
@@ -105,7 +115,7 @@ class Outbox:
         return [write.frames] if self._may_go(write) else []
 
     def _may_go(self, write: _Write) -> bool:
-        return self.conditions or not write.conditional
+        return not write.needs or write.needs <= self.features
 
     @property
     def deadline(self) -> float:
@@ -123,17 +133,17 @@ class Outbox:
             if write.sent_at is not None and self._may_go(write)
         )
 
-    def is_under_way(self, uuid: bytes) -> bool:
-        """True if this update was sent and is not acknowledged."""
+    def needs_of(self, uuid: bytes) -> frozenset[str] | None:
+        """What an update under way needs, None for one that is none or was not sent yet."""
         write = self._writes.get(uuid)
-        return write is not None and write.sent_at is not None
+        return None if write is None or write.sent_at is None else write.needs
 
     def finish(self, uuid: bytes, now: float) -> tuple[list[bytes], list[Frames]]:
         """An update under way is acknowledged or refused.
 
         Returns the uuids that this answers, and what is to be sent next.
         """
-        if not self.is_under_way(uuid):
+        if self.needs_of(uuid) is None:
             return [], []
         write = self._remove(uuid)
         following = self._send_next(write.frames[0], now)
@@ -208,13 +218,16 @@ class Outbox:
         self._count -= len(write.replaced)
         return [] if write.sent_at is None else self._send_next(write.frames[0], now)
 
-    def take_conditional(self, now: float) -> tuple[list[bytes], list[Frames]]:
-        """The uuids of the updates with a condition, which are given up, and what may be sent."""
-        uuids = [uuid for uuid, write in self._writes.items() if write.conditional]
+    def take_unsupported(self, now: float) -> tuple[list[bytes], list[Frames]]:
+        """The uuids of those that need more than there is, given up, and what may be sent."""
+        failed: list[bytes] = []
         following: list[Frames] = []
-        for uuid in reversed(uuids):  # what waits first: it would be sent in place of another
+        unsupported = [uuid for uuid, write in self._writes.items() if not self._may_go(write)]
+        for uuid in reversed(unsupported):  # what waits first: it would be sent for another
+            replaced = [each for each, _ in reversed(self._writes[uuid].replaced)]
             following += self._give_up(uuid, now)
-        return uuids, self._still_here(following)
+            failed += [uuid, *replaced]
+        return failed[::-1], self._still_here(following)
 
     def _still_here(self, messages: list[Frames]) -> list[Frames]:
         """Without those that had their turn and were given up in the same go."""

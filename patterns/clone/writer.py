@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from patterns.clone.client_effects import SendUpdate, WriteAcknowledged, WriteFailed
-from patterns.clone.conditions import FEATURE, Condition
+from patterns.clone.conditions import FEATURE as CONDITIONS
+from patterns.clone.conditions import Condition
 from patterns.clone.interest import Interest
+from patterns.clone.levels import APPLIED, REPLICATED, is_replicated, with_level
+from patterns.clone.levels import FEATURE as LEVELS
 from patterns.clone.messages import (
     MAX_TTL,
     NO_SEQUENCE,
@@ -21,6 +24,8 @@ from patterns.clone.outbox import Outbox
 from patterns.clone.store import KeyValueStore
 
 Effect = SendUpdate | WriteAcknowledged | WriteFailed
+
+_NOTHING: frozenset[str] = frozenset()
 
 
 class ConditionsUnsupported(Exception):
@@ -62,6 +67,7 @@ class Writer:
         *,
         ttl: float | None = None,
         condition: Condition | None = None,
+        ack: str = APPLIED,
         timeout: float | None = None,
     ) -> list[Effect]:
         """Write a value, or delete the key if it is empty; see `ClientProtocol.set`."""
@@ -72,16 +78,19 @@ class Writer:
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout {timeout} is not above 0")
         self._interest.check(key)
-        properties: dict[str, str | int] = {} if ttl is None else {"ttl": whole_seconds(ttl)}
-        if condition is not None:
-            if self._features is not None and FEATURE not in self._features:
-                raise ConditionsUnsupported("this server cannot compare before it sets")
-            properties |= condition.properties()
-        encoded = encode_properties(properties) if properties else b""
-        frames = (key, NO_SEQUENCE, uuid, encoded, body)
+        frames = (key, NO_SEQUENCE, uuid, _properties(ttl, condition, ack), body)
         check_update(frames, max_body=self.max_body)
-        conditional = condition is not None
-        return self._send(self._outbox.add(frames, now, conditional=conditional, timeout=timeout))
+        if condition is None and ack == APPLIED:
+            return self._send(self._outbox.add(frames, now, timeout=timeout))
+        needs = _needs(condition, ack)
+        missing = _NOTHING if self._features is None else needs - self._features
+        if CONDITIONS in missing:
+            raise ConditionsUnsupported("this server cannot compare before it sets")
+        if missing:
+            self.failed += 1
+            return [WriteFailed(uuid, "unsupported")]
+        alone = condition is not None
+        return self._send(self._outbox.add(frames, now, needs=needs, alone=alone, timeout=timeout))
 
     def _send(self, messages: Iterable[Frames]) -> list[Effect]:
         # Without a server that listens they would be lost; `receive_writable` sends them then.
@@ -98,38 +107,49 @@ class Writer:
         """A server's collector is gone."""
         self._writable.discard(server)
 
-    def receive_features(self, features: frozenset[str], now: float) -> list[Effect]:
-        """A server that is followed from now on has told what it can do beyond RFC 12."""
-        self._features = features
-        self._outbox.conditions = FEATURE in features
-        if self._outbox.conditions:
+    def receive_answer(self, frames: Frames, sequence: int, now: float) -> list[Effect]:
+        """Something was published: if it is a write of ours, it is applied, and perhaps more."""
+        needs = self._outbox.needs_of(frames[2])
+        if needs is None:
             return []
-        failed, following = self._outbox.take_conditional(now)
-        self.failed += len(failed)
-        return [*(WriteFailed(each, "unsupported") for each in failed), *self._send(following)]
-
-    def receive_answer(self, uuid: bytes, sequence: int, now: float) -> list[Effect]:
-        """Something was published: if it is a write of ours, it is done."""
-        if not self._outbox.is_under_way(uuid):
-            return []
-        answered, following = self._outbox.finish(uuid, now)
+        if needs and LEVELS in needs and not is_replicated(frames[3]):
+            return self._fail(frames[2], APPLIED, now, sequence)
+        answered, following = self._outbox.finish(frames[2], now)
         self.acknowledged += len(answered)
         return [*(WriteAcknowledged(each, sequence) for each in answered), *self._send(following)]
 
     def receive_refusal(self, uuid: bytes, reason: str, now: float) -> list[Effect]:
         """A server has refused a write, perhaps one of ours."""
+        return self._fail(uuid, reason, now)
+
+    def _fail(self, uuid: bytes, reason: str, now: float, sequence: int = 0) -> list[Effect]:
         answered, following = self._outbox.finish(uuid, now)
         self.failed += len(answered)
-        return [*(WriteFailed(each, reason) for each in answered), *self._send(following)]
+        failed = [WriteFailed(each, reason, sequence) for each in answered]
+        return [*failed, *self._send(following)]
 
-    def receive_map(self, store: KeyValueStore, now: float) -> list[Effect]:
-        """A snapshot has come: what of ours is in it is done."""
+    def receive_snapshot(
+        self, store: KeyValueStore, features: frozenset[str], now: float
+    ) -> list[Effect]:
+        """A server is followed from now on: what it holds, and can do beyond RFC 12.
+
+        What of ours is in its map is applied. Who holds it besides, only an answer can tell: a
+        write at a higher level goes out again for one.
+        """
         effects: list[Effect] = []
         for frames in self._outbox.under_way():
             entry = store.get(frames[0])
-            if entry is not None and entry[2] == frames[2]:
-                effects += self.receive_answer(frames[2], sequence_of(entry), now)
-        return effects
+            if entry is None or entry[2] != frames[2]:
+                continue
+            if LEVELS not in (self._outbox.needs_of(frames[2]) or _NOTHING):
+                effects += self.receive_answer(entry, sequence_of(entry), now)
+            elif LEVELS not in features:
+                effects += self._fail(frames[2], APPLIED, now, sequence_of(entry))
+        self._features = self._outbox.features = features
+        failed, following = self._outbox.take_unsupported(now)
+        self.failed += len(failed)
+        effects += [WriteFailed(each, "unsupported") for each in failed]
+        return effects + self._send(following)
 
     # --- time
 
@@ -151,3 +171,19 @@ class Writer:
         failed: list[Effect] = [WriteFailed(uuid, "closed") for uuid in self._outbox.take_all()]
         self.failed += len(failed)
         return failed
+
+
+def _properties(ttl: float | None, condition: Condition | None, ack: str) -> bytes:
+    if ttl is None and condition is None and ack == APPLIED:
+        return b""
+    properties: dict[str, str | int] = {} if ttl is None else {"ttl": whole_seconds(ttl)}
+    if condition is not None:
+        properties |= condition.properties()
+    encoded = encode_properties(properties)
+    return encoded if ack == APPLIED else with_level(encoded, ack)
+
+
+def _needs(condition: Condition | None, ack: str) -> frozenset[str]:
+    """The features that a server must have for a write to be understood."""
+    conditions = _NOTHING if condition is None else {CONDITIONS}
+    return frozenset(conditions | ({LEVELS} if ack == REPLICATED else _NOTHING))

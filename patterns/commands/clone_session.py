@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from patterns.clone.client import CloneClient, WriteError
+from patterns.clone.levels import APPLIED, REPLICATED
 from patterns.clone.messages import MAX_KEY, RESERVED_KEYS
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
@@ -60,6 +61,17 @@ def sequence_option(command: F) -> F:
         type=click.IntRange(min=0),
         metavar="N",
         help='Only if `reactor get --sequence` would still print N, or "no such key" for 0.',
+    )(command)
+
+
+def ack_option(command: F) -> F:
+    """Give a command the option `ack`."""
+    return click.option(
+        "--ack",
+        type=click.Choice([APPLIED, REPLICATED]),
+        default=APPLIED,
+        show_default=True,
+        help="Done when the active server has it, or when both servers of the pair do.",
     )(command)
 
 

@@ -7,6 +7,7 @@ import click
 from patterns.clone.client import CloneClient, ConditionsUnsupported
 from patterns.commands.clone_session import (
     EXIT_CODES,
+    ack_option,
     key_name,
     run_session,
     sequence_option,
@@ -17,14 +18,17 @@ from patterns.commands.clone_session import (
 @click.command("del", epilog=EXIT_CODES)
 @click.argument("key")
 @sequence_option
+@ack_option
 @session_options
-def delete(key: str, if_sequence: int | None, servers: tuple[str, ...], timeout: float) -> None:
+def delete(
+    key: str, if_sequence: int | None, ack: str, servers: tuple[str, ...], timeout: float
+) -> None:
     """Delete KEY; it is gone for everybody when this ends, also if it was not there."""
     name = key_name(key)
 
     async def write(client: CloneClient) -> None:
         try:
-            done = client.delete(name, if_sequence=if_sequence)
+            done = client.delete(name, if_sequence=if_sequence, ack=ack)
         except ConditionsUnsupported as error:
             raise click.ClickException(str(error)) from None
         await done

@@ -10,8 +10,10 @@ import sys
 import click
 
 from patterns.clone.client import CloneClient, ConditionsUnsupported, Kept
+from patterns.clone.levels import APPLIED
 from patterns.commands.clone_session import (
     EXIT_CODES,
+    ack_option,
     key_name,
     printable,
     run_client,
@@ -30,6 +32,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @click.option("--ttl", type=Seconds(), metavar="SECONDS", help="Delete it after this time.")
 @click.option("--if-absent", is_flag=True, help="Only if the key is not there; else fail.")
 @sequence_option
+@ack_option
 @click.option("--keep", is_flag=True, help="Renew it until Ctrl-C, then delete it. Needs --ttl.")
 @session_options
 def put(
@@ -38,6 +41,7 @@ def put(
     ttl: float | None,
     if_absent: bool,
     if_sequence: int | None,
+    ack: str,
     keep: bool,
     servers: tuple[str, ...],
     timeout: float,
@@ -45,6 +49,9 @@ def put(
     """Set KEY to VALUE; it is there for everybody when this ends.
 
     With `-` as VALUE it is read from standard input, without the newline at its end.
+
+    With --ack replicated it survives the death of either server of a pair. This fails if the other
+    server does not confirm it in time; the error says whether VALUE is there all the same.
 
     \b
     With --keep it is there as long as this runs; "kept KEY" is printed when it is. An election:
@@ -55,13 +62,14 @@ def put(
     if if_absent and if_sequence is not None:
         raise click.UsageError("--if-absent and --if-sequence exclude each other")
     if keep:
-        if ttl is None or if_sequence is not None:
-            raise click.UsageError("--keep needs --ttl, and knows no --if-sequence")
+        if ttl is None or if_sequence is not None or ack != APPLIED:
+            raise click.UsageError("--keep needs --ttl, and knows no --if-sequence and no --ack")
         return _keep(name, body, ttl, if_absent, servers, timeout)
 
     async def write(client: CloneClient) -> None:
         try:
-            done = client.set(name, body, ttl, if_sequence=0 if if_absent else if_sequence)
+            seen = 0 if if_absent else if_sequence
+            done = client.set(name, body, ttl, if_sequence=seen, ack=ack)
         except ConditionsUnsupported as error:
             raise click.ClickException(str(error)) from None
         except ValueError as error:

@@ -207,6 +207,19 @@ def test_conditions(clone, key):
     assert clone.entry(key) == (None, 0)
 
 
+def test_a_level_that_the_server_cannot_reach_is_told_to_the_caller(clone, key):
+    for write in (clone.set, clone.create):
+        with pytest.raises(WriteError, match="unsupported"):
+            write(key, "1", ack="replicated")
+    with pytest.raises(WriteError, match="unsupported"):
+        clone.delete(key, ack="replicated")
+    with pytest.raises(WriteError, match="unsupported"):
+        clone.update(key, lambda _: "1", ack="replicated")
+    with pytest.raises(ValueError, match="'all' is neither"):
+        clone.set(key, "1", ack="all")
+    assert clone.get(key) is None
+
+
 def test_a_full_outbox_is_told_to_the_caller():
     with Clone(NOBODY, timeout=SECONDS, max_writes=1) as clone:
         waiting = threading.Thread(target=lambda: pytest.raises(WriteError, clone.set, "a", "1"))

@@ -439,9 +439,9 @@ def test_a_time_of_its_own():
 
 def test_what_is_given_up_in_the_same_go_is_not_sent():
     outbox = Outbox(timeout=5.0)
-    outbox.conditions = True
+    outbox.features = needs = frozenset({"cas"})
     for name in (b"a" * 16, b"b" * 16):
-        outbox.add(KVMessage(b"/a", 0, name).encode(), 0.0, conditional=True)
+        outbox.add(KVMessage(b"/a", 0, name).encode(), 0.0, needs=needs, alone=True)
     assert outbox.expire(5.0) == ([b"a" * 16, b"b" * 16], [])
 
 

@@ -156,6 +156,18 @@ def test_put_and_del_on_condition(client, key):
     assert client("get", key).output == "3\n"
 
 
+def test_a_server_that_stands_alone_replicates_nothing(client, key):
+    client("put", key, "1", "--ack", "applied")
+    for arguments in (("put", key, "2"), ("del", key)):
+        result = client(*arguments, "--ack", "replicated")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"Error: write of {key.encode()!r} not done: unsupported\n"
+    assert client("get", key).output == "1\n"
+    assert client("put", key, "2", "--ack", "all").exit_code == 2
+    keep = client("put", key, "2", "--ttl", "5", "--keep", "--ack", "replicated")
+    assert keep.exit_code == 2 and "no --ack" in keep.stderr
+
+
 def test_put_keep_holds_a_value_until_a_signal(start_process, client, server, key):
     holder = start_process(
         "put", key, "me", "--ttl", "1", "--keep", "--if-absent", "--server", server

@@ -275,7 +275,7 @@ def _(patch):
     def receive_heartbeat(original, self, frames, now):
         effects = original(self, frames, now)
         for each in self._writer._outbox.under_way():
-            effects += self._writer.receive_answer(each[2], self.store.sequence + 1, now)
+            effects += self._writer.receive_answer(each, self.store.sequence + 1, now)
         return effects
 
     wrap(patch, ClientProtocol, "_receive_heartbeat", receive_heartbeat)
