@@ -29,7 +29,7 @@ class SubtreeCounts:
         self.max_subtrees = max_subtrees
         self.refused = 0
         self._counts: dict[bytes, _Count] = {}
-        self._fresh: set[bytes] = set()
+        self._fresh: dict[bytes, None] = {}  # a set that keeps the order, the same in every process
         self._lengths: list[int] = []
 
     def __len__(self) -> int:
@@ -48,12 +48,12 @@ class SubtreeCounts:
                 return
             self._counts[subtree] = _Count(sequence)
             self._find_lengths()
-        self._fresh.add(subtree)
+        self._fresh[subtree] = None
 
     def unsubscribe(self, subtree: bytes) -> None:
         """Nobody subscribes any more."""
         if self._counts.pop(subtree, None) is not None:
-            self._fresh.discard(subtree)
+            self._fresh.pop(subtree, None)
             self._find_lengths()
 
     def _find_lengths(self) -> None:

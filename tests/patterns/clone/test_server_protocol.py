@@ -308,6 +308,14 @@ class TestHeartbeat:
         assert beats(protocol.receive_subscription(HUGZ, True, 0.6)) == [HUGZ]
         assert beats(protocol.tick(1.0)) == [HUGZ]
 
+    def test_i19_those_who_have_just_subscribed_are_told_in_their_order(self):
+        """The simulation's seed 9 had two traces, by the hash seed of its process."""
+        counts = SubtreeCounts()
+        subtrees = [b"/%d/" % number for number in range(50)]
+        for subtree in subtrees:
+            counts.subscribe(subtree, 0)
+        assert [frames[0] for frames in counts.heartbeats(only_fresh=True)] == subtrees
+
     def test_subtrees_have_a_limit(self):
         counts = SubtreeCounts(max_subtrees=2)
         for topic in (b"/1/", b"/2/", b"/3/", HUGZ, KTHXBAI, b"", b"x" * 256):
