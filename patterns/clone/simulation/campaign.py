@@ -12,6 +12,7 @@ from patterns.clone.simulation.schedule import END, SCENARIOS, Schedule, generat
 ALL = "all"
 _MIXED = SCENARIOS[0]
 _LISTED_FAILURES = 1000
+_COUNTS = ("seeds", "acknowledged", "failed", "degraded", "lost", "activities", "promotions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Tally:
     seeds: int = 0
     acknowledged: int = 0
     failed: int = 0
+    degraded: int = 0
     lost: int = 0
     activities: int = 0
     promotions: int = 0
@@ -49,6 +51,7 @@ class Tally:
         self.seeds += 1
         self.acknowledged += result.acknowledged
         self.failed += result.failed
+        self.degraded += result.degraded
         self.lost += result.lost
         self.activities += result.activities
         self.promotions += result.promotions
@@ -64,7 +67,7 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Count what another process has counted."""
-        for name in ("seeds", "acknowledged", "failed", "lost", "activities", "promotions"):
+        for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.slowest = max(self.slowest, other.slowest)
         self.faults += other.faults
@@ -78,7 +81,8 @@ class Tally:
         return (
             f"{self.seeds} seeds, {hours:.1f} virtual hours, {sum(self.faults.values())} faults, "
             f"{self.activities - self.seeds} failovers, {self.acknowledged} writes acknowledged, "
-            f"{self.lost} of them lost with a server, {self.failed} failed: {found}"
+            f"{self.lost} of them lost with a server, {self.degraded} applied and not replicated, "
+            f"{self.failed} failed: {found}"
         )
 
 

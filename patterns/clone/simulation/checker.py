@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from patterns.clone.messages import epoch_of
-from patterns.clone.simulation.history import Activity, Entry, History, Write
+from patterns.clone.simulation.history import Activity, Entry, History
+from patterns.clone.simulation.promises import check_promises
 
 # How long two servers may both be active after whatever kept them apart has ended.
 DETECTION_SECONDS = 6.0
@@ -31,12 +32,18 @@ def check(history: History, last: Activity, healed_at: float, now: float) -> int
     _check_overlaps(history, now)
     _check_journal(history)
     _check_answers(history)
+    check_promises(history, last, now)
+    _check_refusals(history, entries)
     return _check_acknowledged(history, entries)
 
 
 def _check_order(history: History, entries: list[Entry]) -> None:
-    """I1, I4, I7, I8: numbers grow, nothing is applied unasked or twice, nor in another order."""
+    """I1, I4, I7, I8, I22: numbers grow, nothing is applied unasked, twice, or in another order,
+
+    nor over something else than its writer has seen.
+    """
     seen: set[bytes] = set()
+    holder: dict[bytes, bytes] = {}
     newest: dict[tuple[str, bytes], int] = {}
     previous = 0
     for entry in entries:
@@ -46,11 +53,17 @@ def _check_order(history: History, entries: list[Entry]) -> None:
         if entry.uuid in seen:
             history.violate("I7", entry.at, f"{entry.key!r} is written twice by one update")
         seen.add(entry.uuid)
+        over = holder.pop(entry.key, b"")
+        if entry.body:
+            holder[entry.key] = entry.uuid
         write = history.writes.get(entry.uuid)
         if write is None:
             if not entry.expiry:
                 history.violate("I4", entry.at, f"nobody wrote what {entry.key!r} has")
             continue
+        if write.compares and write.seen != over:
+            text = f"{write.client}'s write on condition of {entry.key!r} meets another value"
+            history.violate("I22", entry.at, text)
         place = (write.client, write.key)
         if write.number < newest.get(place, 0):
             history.violate("I8", entry.at, f"{write.client} wrote {write.key!r} in another order")
@@ -134,10 +147,13 @@ def _check_journal(history: History) -> None:
                 history.violate("I15", loser.yielded, text)
 
 
+_GIVEN_UP = ("timeout", "unsupported", "applied", "unreplicated")
+
+
 def _check_answers(history: History) -> None:
-    """I11: a write that no fault was near is acknowledged, not given up."""
+    """I11: a write that no fault was near is acknowledged, at its level, not given up."""
     for write in history.writes.values():
-        if write.reason != "timeout" or write.answered is None:
+        if write.reason not in _GIVEN_UP or write.answered is None:
             continue
         begin = write.invoked - RECOVERY_SECONDS
         if not any(True for _ in _between(history, begin, write.answered)):
@@ -150,39 +166,62 @@ def _check_acknowledged(history: History, entries: list[Entry]) -> int:
     lost = 0
     numbers = {entry.sequence for entry in entries}
     last_of = {entry.key: entry.sequence for entry in entries}
-    for uuid, write in history.writes.items():
-        sequence = write.sequence
+    for write in history.writes.values():
+        sequence = write.applied if write.sequence is None else write.sequence
         if sequence is None or sequence in numbers or last_of.get(write.key, 0) > sequence:
             continue
         lost += 1
-        if not _excuse(history, write, uuid):
+        if not _excuse(history, write.key, sequence):
             name = "I5" if not write.body else "I6a"
             text = f"{write.client}'s write of {write.key!r}, acknowledged, is gone"
             history.violate(name, write.answered or 0.0, text)
     return lost
 
 
-def _excuse(history: History, write: Write, uuid: bytes) -> str:
+def _check_refusals(history: History, entries: list[Entry]) -> None:
+    """I21: what was refused is not applied, unless nobody knows of who refused it."""
+    for entry in entries:
+        if entry.uuid not in history.refused:
+            continue
+        activity, at = history.refused[entry.uuid]
+        lost = _lost_conflict(history, activity) or _excuse_for_death(history, activity, at)
+        if not lost:
+            text = f"{entry.key!r} has what {activity.node} had refused at {at:.3f} s"
+            history.violate("I21", entry.at, text)
+
+
+def _lost_conflict(history: History, activity: Activity) -> bool:
+    """Whether two were active, and this one has yielded: what it told nobody else may know."""
+    if activity.yielded is None or activity.ended is None:
+        return False
+    return history.winner_over(activity).began < activity.ended
+
+
+def _excuse(history: History, key: bytes, sequence: int) -> str:
     """Why an acknowledged write may be lost in a pair; "" if it may not."""
-    assert write.sequence is not None
-    activity = history.by_epoch[epoch_of(write.sequence)]
-    newest = next(each for each in reversed(activity.entries) if each.key == write.key)
+    activity = history.by_epoch[epoch_of(sequence)]
+    newest = next(each for each in reversed(activity.entries) if each.key == key)
     if newest.expiry:
         return "it had expired"
     if newest.uuid in activity.reported:
         return "given up for the peer's history, and reported"
-    accepted = next(each.at for each in activity.entries if each.sequence == write.sequence)
+    accepted = next(each.at for each in activity.entries if each.sequence == sequence)
     for _ in history.activities:
         if activity.yielded is not None:  # to a server that had the write, and lost it
             activity = history.winner_over(activity)
+    return _excuse_for_death(history, activity, accepted)
+
+
+def _excuse_for_death(history: History, activity: Activity, since: float) -> str:
+    """Why the other server may not know what this one did then; "" if it must."""
     if activity.died is None:
         return ""
-    if activity.died - accepted < REPLICATION_SECONDS:
+    if activity.died - since < REPLICATION_SECONDS:
         return "not replicated yet when its server died"
     others = [
         fault
-        for fault in _between(history, accepted - DETECTION_SECONDS, activity.died + 30.0)
-        if fault[2] != "clock"
+        for fault in _between(history, since - DETECTION_SECONDS, activity.died + 30.0)
+        if fault[2] not in ("clock", "switchover")
     ]
     return "more than one fault at a time" if len(others) > 1 else ""
 

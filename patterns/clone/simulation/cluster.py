@@ -9,13 +9,17 @@ from patterns.binary_star.messages import Role, State
 from patterns.clone.client import ClientClosed
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.simulation.history import EVERYTHING, History, Interest, Write
-from patterns.clone.simulation.observed import (
-    ClientRecorder,
-    ObservedClient,
-    ObservedServer,
-    ServerRecorder,
+from patterns.clone.simulation.observed import ObservedClient, ObservedServer
+from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
+from patterns.clone.simulation.schedule import (
+    BACKUP,
+    OPERATIONS,
+    PRIMARY,
+    SERVERS,
+    Member,
+    Schedule,
+    Step,
 )
-from patterns.clone.simulation.schedule import BACKUP, PRIMARY, SERVERS, Member, Schedule, Step
 from patterns.clone.simulation.stranger import Stranger
 from reactor import Handler
 from reactor.testing import Node, Simulation
@@ -107,7 +111,7 @@ class Cluster:
     # What is done
 
     def _carry_out(self, step: Step) -> None:
-        if step.kind in _OPERATIONS:
+        if step.kind in OPERATIONS:
             self._node(step.nodes[0]).call_soon(self._operate, step)
             return
         states = "/".join(self._state_of(name) for name in SERVERS)
@@ -131,7 +135,8 @@ class Cluster:
         key = step.detail[0].encode()
         body = step.detail[1].encode() if step.kind != "delete" else b""
         self._numbers += 1
-        write = Write(name, self._numbers, key, body, self.simulation.loop.time(), step.seconds)
+        now, compares = self.simulation.loop.time(), step.kind == "swap"
+        write = Write(name, self._numbers, key, body, now, step.seconds, compares=compares)
         try:
             client.write(write)
         except OutboxFull:
@@ -155,8 +160,11 @@ class Cluster:
                 delay = self.network.delay(float(step.detail[0]), *step.nodes)
                 self._later(step.seconds, delay.cancel)
             case "drop":
-                server, to = step.nodes
-                self.network.drop(int(step.detail[0]), f"{server}.publisher", to)
+                source, to = step.nodes
+                self.network.drop(int(step.detail[0]), f"{source}.publisher", to)
+            case "switchover":
+                for server in self.active():
+                    server.switchover()
             case "clock":
                 self._node(step.nodes[0]).set_clock_forward(step.seconds)
             case "junk":
@@ -190,6 +198,3 @@ class Cluster:
 
 def _interest(member: Member) -> Interest:
     return tuple(subtree.encode() for subtree in member.subtrees)
-
-
-_OPERATIONS = ("set", "delete", "lease")

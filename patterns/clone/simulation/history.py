@@ -2,15 +2,18 @@
 
 It keeps for every activity of a server the numbers it gave and, for each subtree that a client
 follows, a hash of the map after each of them: so a client's map can be compared with the server's
-at any number, in one look-up.
+at any number, in one look-up. And it keeps every map that a server's process ever held, how that
+ended, and which numbers a server said its peer holds as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
+from patterns.clone.conditions import CONFLICT
+from patterns.clone.levels import APPLIED
 from patterns.clone.messages import (
     Frames,
     counter_of,
@@ -77,6 +80,7 @@ class Activity:
         self.fork = fork
         self.epoch = 0
         self.entries: list[Entry] = []
+        self.releases: list[float] = []  # when each of them left the server, in the same order
         self.reported: set[bytes] = set()  # uuids that its server said it has given up
         self.map: dict[bytes, bytes] = {entry[0]: entry[4] for entry in base}
         self._hashes: dict[Interest, list[int]] = {}
@@ -101,6 +105,12 @@ class Activity:
             hashes.append(hashes[-1] ^ change if entry.key.startswith(interest) else hashes[-1])
         self.entries.append(entry)
 
+    @property
+    def released(self) -> int:
+        """The last number that clients may know of; those after it are held back."""
+        count = len(self.releases)
+        return self.entries[count - 1].sequence if count else make_sequence(self.epoch, 0)
+
     def hash_at(self, interest: Interest, sequence: int) -> int | None:
         """The hash of that part of the map after this number, None if it was never given here."""
         counter = counter_of(sequence)
@@ -108,11 +118,28 @@ class Activity:
         known = epoch_of(sequence) == self.epoch and counter < len(hashes)
         return hashes[counter] if known else None
 
-    def last_change(self, interest: Interest) -> Entry | None:
-        """The newest update in that part of the map."""
-        return next(
-            (each for each in reversed(self.entries) if each.key.startswith(interest)), None
-        )
+    def last_release(self, interest: Interest) -> tuple[int, float] | None:
+        """The newest update in that part of the map that has left the server, and when."""
+        for number in range(len(self.releases) - 1, -1, -1):
+            if self.entries[number].key.startswith(interest):
+                return self.entries[number].sequence, self.releases[number]
+        return None
+
+
+class Holder(Protocol):
+    """What holds all up to a number: a store."""
+
+    sequence: int
+
+
+@dataclass(slots=True)
+class Copy:
+    """A map that one process of a server held, until it died or took another in its place."""
+
+    node: str
+    store: Holder
+    ended: float | None = None
+    died: bool = False
 
 
 def pair_hash(key: bytes, body: bytes) -> int:
@@ -131,7 +158,10 @@ def map_hash(held: dict[bytes, bytes], interest: Interest = EVERYTHING) -> int:
 
 @dataclass(slots=True)
 class Write:
-    """An operation of a client, and how it ended."""
+    """An operation of a client, and how it ended. `level` is the one that it asked for.
+
+    One that `compares` applies only over the update whose uuid its client has `seen`, b"" for none.
+    """
 
     client: str
     number: int
@@ -139,9 +169,18 @@ class Write:
     body: bytes
     invoked: float
     ttl: float = 0.0
+    level: str = APPLIED
+    compares: bool = False
+    seen: bytes = b""
     answered: float | None = None
-    sequence: int | None = None  # acknowledged under this number
+    sequence: int | None = None  # acknowledged under this number, at that level
     reason: str = ""  # or failed for this reason; "crashed" with its client
+    applied: int | None = None  # failed, and applied all the same under this number
+
+    @property
+    def failed(self) -> bool:
+        """True if nobody knows what became of it; a conflict is an answer."""
+        return self.sequence is None and self.applied is None and self.reason != CONFLICT
 
 
 @dataclass
@@ -154,6 +193,11 @@ class History:
     violations: list[Violation] = field(default_factory=list)
     faults: list[tuple[float, float, str, tuple[str, ...]]] = field(default_factory=list)
     by_epoch: dict[int, Activity] = field(default_factory=dict)
+    copies: list[Copy] = field(default_factory=list)
+    refused: dict[bytes, tuple[Activity, float]] = field(default_factory=dict)
+    """The uuids of updates that a server has refused first, and when."""
+    promised: dict[int, float] = field(default_factory=dict)
+    """The numbers of which a server said that its peer holds them, and when it said so first."""
 
     def violate(self, invariant: str, at: float, text: str) -> None:
         """Note that an invariant did not hold."""
@@ -184,6 +228,21 @@ class History:
             if each.node != loser.node and each.began <= loser.yielded
         ]
         return rivals[-1]
+
+    def holds(self, position: int, sequence: int) -> bool:
+        """Whether a map at one number contains the update with another one."""
+        seen: set[int] = set()
+        while epoch_of(position) != epoch_of(sequence):
+            activity = self.by_epoch.get(epoch_of(position))
+            if activity is None or epoch_of(position) in seen:
+                return False
+            seen.add(epoch_of(position))
+            position = activity.fork
+        return position >= sequence
+
+    def holders(self, sequence: int) -> list[Copy]:
+        """The copies that contain an update, or did when they ended."""
+        return [copy for copy in self.copies if self.holds(copy.store.sequence, sequence)]
 
     def lineage(self, last: Activity) -> list[Entry]:
         """The numbered updates that led to this activity's map, oldest first."""

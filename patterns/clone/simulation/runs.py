@@ -17,7 +17,9 @@ from patterns.clone.simulation.schedule import END, HEAL, LAST_OPERATION, SERVER
 from reactor.testing import Simulation
 
 # After everything is healed, the pair and its clients have so long to agree.
-GIVE_UP = LAST_OPERATION + 45.0
+AGREEMENT_SECONDS = 45.0
+# After an operator has ended a long outage: a client may pause half a minute before each server.
+LONG_AGREEMENT_SECONDS = 75.0
 # A pair of which neither has a complete copy is left to an operator, who comes after this time.
 OPERATOR_SECONDS = 12.0
 # The other server of a pair serves by then, if a client asks (RFC: preferably under 10 seconds).
@@ -35,7 +37,8 @@ class Result:
     trace: str
     settled: float | None  # seconds after the last operation until all agreed
     acknowledged: int
-    failed: int
+    failed: int  # neither applied for sure, nor refused on condition
+    degraded: int  # to be replicated, and told that they are only applied
     lost: int  # acknowledged, and lost with a server that died or was given up
     activities: int
     both_active: bool  # at some time
@@ -65,6 +68,7 @@ class _Run:
         self._cluster = cluster_class(schedule, simulation)
         self._history: History = self._cluster.history
         self._promotions = 0
+        self._gives_up_at = LAST_OPERATION + AGREEMENT_SECONDS
         self._lost = 0
         self._watches = 0
         self._watch()
@@ -83,7 +87,8 @@ class _Run:
             trace=self._simulation.trace,
             settled=settled,
             acknowledged=sum(write.sequence is not None for write in writes),
-            failed=sum(write.sequence is None for write in writes),
+            failed=sum(write.failed for write in writes),
+            degraded=sum(write.applied is not None for write in writes),
             lost=self._lost,
             activities=len(self._history.activities),
             both_active=self._history.overlaps(),
@@ -94,7 +99,7 @@ class _Run:
     def _carry_out(self) -> float | None:
         simulation, history = self._simulation, self._history
         simulation.advance(LAST_OPERATION)
-        while (open_point := self._disagreement()) and simulation.loop.time() < GIVE_UP:
+        while (open_point := self._disagreement()) and simulation.loop.time() < self._gives_up_at:
             simulation.advance(0.5)
         settled = simulation.loop.time() - LAST_OPERATION
         if open_point:
@@ -154,6 +159,7 @@ class _Run:
             return
         best = max(servers, key=lambda server: server.protocol.sequence)
         self._promotions += 1
+        self._gives_up_at = self._simulation.loop.time() + LONG_AGREEMENT_SECONDS
         self._simulation.note(f"the operator promotes {best.name}")
         assert best.star is not None
         best.star.carry_out(best.star.protocol.promote(best.reactor.now()))

@@ -6,9 +6,11 @@ A run is a function of its schedule and nothing else, so a list that fails can b
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
+
+from patterns.clone.levels import APPLIED, REPLICATED
 
 PRIMARY, BACKUP = "primary", "backup"
 SERVERS = (PRIMARY, BACKUP)
@@ -38,6 +40,10 @@ SCENARIOS = (
     "junk",
     "clocks",
     "double",
+    "replicated",
+    "refuse",
+    "held",
+    "held-conflict",
 )
 
 
@@ -46,7 +52,7 @@ class Step:
     """One operation or fault: at `at` seconds, of this `kind`, concerning these `nodes`.
 
     `seconds` is how long a fault lasts, or by how much a clock is set; `detail` what else there is
-    to say: the mode of a cut, the key and body of a write.
+    to say: the mode of a cut, the key and body of a write and the level it asks for.
     """
 
     at: float
@@ -67,7 +73,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Everything that decides a run. `squeeze` makes queues so short; 0 leaves them as they are."""
+    """Everything that decides a run.
+
+    `squeeze` makes queues so short; 0 leaves them as they are. `ack` and `without_peer` are the
+    policies of the servers.
+    """
 
     seed: int
     scenario: str
@@ -76,6 +86,8 @@ class Schedule:
     squeeze: int = 0
     drift: float = 0.0
     jitter: float = 0.002
+    ack: str = APPLIED
+    without_peer: str = "degrade"
 
 
 @dataclass
@@ -108,6 +120,8 @@ class _Draft:
         return self.chance.choice(self.members).name
 
 
+OPERATIONS = ("set", "swap", "delete", "lease")
+
 _Faults: TypeAlias = Callable[[_Draft], None]
 _LASTING = {"crash", "power", "pause", "cut", "slow"}
 
@@ -120,16 +134,42 @@ def generate(seed: int, scenario: str = "mixed") -> Schedule:
     draft = _Draft(chance, _members(chance))
     _add_operations(draft, ttl=scenario.endswith("-ttl") or scenario in _MIXTURES)
     _FAULTS[scenario](draft)
+    policies = _policies(seed, scenario)
     squeezed = scenario == "squeeze" or (scenario == "mixed" and chance.random() < 0.15)
     return Schedule(
         seed,
         scenario,
         draft.members,
-        tuple(sorted(draft.steps, key=lambda step: step.at)),
+        tuple(_levels(seed, scenario, sorted(draft.steps, key=lambda step: step.at))),
         squeeze=chance.choice((2, 4, 16)) if squeezed else 0,
         drift=chance.choice((0.0, 2e-4)) if scenario in _MIXTURES else 0.0,
         jitter=chance.choice((0.0, 0.002, 0.02)) if scenario in _MIXTURES else 0.002,
+        ack=policies[0],
+        without_peer=policies[1],
     )
+
+
+def _policies(seed: int, scenario: str) -> tuple[str, str]:
+    """Whether all is held back, and what comes of it without a peer."""
+    chance = random.Random(f"{seed} policies {scenario}")
+    often = {"replicated": 1.0, "refuse": 1.0, "held": 0.7, "held-conflict": 0.5, "mixed": 0.3}
+    rare = {"refuse": 1.0, "held": 0.3, "held-conflict": 0.3, "mixed": 0.3}
+    ack = REPLICATED if chance.random() < often.get(scenario, 0.0) else APPLIED
+    return ack, "refuse" if chance.random() < rare.get(scenario, 0.0) else "degrade"
+
+
+def _levels(seed: int, scenario: str, steps: Iterable[Step]) -> Iterator[Step]:
+    """Have some writes ask for more than that they are applied, and some be on condition."""
+    chance = random.Random(f"{seed} levels {scenario}")
+    share = chance.choice((0.2, 0.5, 0.9))
+    for step in steps:
+        kind = step.kind
+        if kind == "set" and chance.random() < 0.15:
+            kind = "swap"
+        if kind in OPERATIONS and chance.random() < share:
+            yield replace(step, kind=kind, detail=(*step.detail, REPLICATED))
+        else:
+            yield replace(step, kind=kind)
 
 
 def _members(chance: random.Random) -> tuple[Member, ...]:
@@ -255,6 +295,62 @@ def _slow(draft: _Draft) -> None:
     draft.add(draft.instant(), "slow", a, b, seconds=draft.duration(), detail=delay)
 
 
+def _switchover(draft: _Draft) -> None:
+    draft.add(draft.instant(), "switchover")
+
+
+def _replicated(draft: _Draft) -> None:
+    """What happens to servers that hold everything back until both have it."""
+    link = _server_link(draft.chance.choice(("reset", "delay")))
+    faults = (_crash, _pause, link, _slow_link, _server_one_way, _switchover)
+    for fault in draft.chance.sample(faults, draft.chance.choice((1, 1, 2))):
+        fault(draft)
+
+
+def _slow_link(draft: _Draft) -> None:
+    """So slow that some confirmations come, or that none comes in time."""
+    delay = draft.chance.choice(("0.1", "0.3", "0.45", "0.7"))
+    draft.add(draft.instant(), "slow", *SERVERS, seconds=draft.duration(), detail=delay)
+
+
+def _server_one_way(draft: _Draft) -> None:
+    a, b = draft.chance.sample(SERVERS, 2)
+    draft.add(draft.instant(), "cut", a, b, seconds=draft.duration(), detail="one-way")
+
+
+def _held(draft: _Draft) -> None:
+    """Writes wait for a slow confirmation while something else happens to a server or the link."""
+    chance = draft.chance
+    begin = chance.uniform(FIRST_FAULT, HEAL - 20.0)
+    delay = chance.choice(("0.1", "0.2", "0.3", "0.45"))
+    draft.add(begin, "slow", *SERVERS, seconds=chance.uniform(8.0, 16.0), detail=delay)
+    for _ in range(chance.choice((1, 1, 1, 2))):
+        at = begin + chance.uniform(1.0, 8.0)
+        kind = chance.choice(("crash", "power", "pause", "cut", "cut", "switchover"))
+        nodes = {"cut": chance.sample(SERVERS, 2), "switchover": []}.get(kind, [draft.server()])
+        detail = chance.choice(("reset", "delay", "one-way")) if kind == "cut" else ""
+        draft.add(at, kind, *nodes, seconds=draft.duration(), detail=detail)
+
+
+def _held_conflict(draft: _Draft) -> None:
+    """Writes are held while the servers are cut off from each other, and both become active."""
+    chance = draft.chance
+    begin = chance.uniform(FIRST_FAULT, HEAL - 24.0)
+    if chance.random() < 0.5:
+        detail = chance.choice(("0.2", "0.45"))
+        draft.add(begin - 1.0, "slow", *SERVERS, seconds=20.0, detail=detail)
+    mode = chance.choice(("reset", "delay", "one-way"))
+    nodes = chance.sample(SERVERS, 2)
+    draft.add(begin, "cut", *nodes, seconds=chance.uniform(8.0, 18.0), detail=mode)
+    for member in draft.members:  # who looks for a server finds the passive one
+        if chance.random() < 0.5:
+            at = begin + chance.uniform(2.0, 6.0)
+            kind = chance.choice(("cut", "crash"))
+            nodes = [member.name] if kind == "crash" else [member.name, draft.server()]
+            seconds = draft.duration()
+            draft.add(at, kind, *nodes, seconds=seconds, detail="reset" if kind == "cut" else "")
+
+
 def _mixed(draft: _Draft) -> None:
     """Several faults at once, of all kinds."""
     for _ in range(draft.chance.choice((1, 2, 2, 3, 4, 6))):
@@ -277,8 +373,10 @@ _INGREDIENTS: tuple[tuple[_Faults, int], ...] = (
     (_junk, 1),
     (_clocks, 1),
     (_slow, 2),
+    (_slow_link, 2),
+    (_switchover, 1),
 )
-_MIXTURES = ("mixed", "swizzle", "double", "clocks", "churn", "squeeze", "junk")
+_MIXTURES = ("mixed", "swizzle", "double", "clocks", "churn", "squeeze", "junk", "held")
 _FAULTS: dict[str, _Faults] = {
     "mixed": _mixed,
     "calm": _calm,
@@ -297,4 +395,8 @@ _FAULTS: dict[str, _Faults] = {
     "junk": _junk,
     "clocks": _clocks,
     "double": _double,
+    "replicated": _replicated,
+    "refuse": _replicated,
+    "held": _held,
+    "held-conflict": _held_conflict,
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from patterns.clone.simulation.runs import Result, run
-from patterns.clone.simulation.schedule import Schedule, Step
+from patterns.clone.simulation.schedule import OPERATIONS, Schedule, Step
 
 Run = Callable[[Schedule], Result]
 
@@ -73,6 +73,7 @@ def _simpler(schedule: Schedule) -> Iterator[dict[str, object]]:
     yield {"drift": 0.0}
     yield {"jitter": 0.0}
     yield {"squeeze": 0}
+    yield {"ack": "applied"}
 
 
 def _merge(schedule: Schedule, change: dict[str, object]) -> Schedule:
@@ -85,7 +86,7 @@ def _merge(schedule: Schedule, change: dict[str, object]) -> Schedule:
 def _shorter(budget: _Budget, schedule: Schedule) -> list[Step]:
     steps = list(schedule.steps)
     for number, step in enumerate(steps):
-        if step.kind in ("set", "delete", "lease", "clock"):
+        if step.kind in (*OPERATIONS, "clock"):
             continue
         for seconds in (step.seconds / 4, step.seconds / 2, round(step.seconds)):
             tried = [*steps]
@@ -122,6 +123,8 @@ SCHEDULE = Schedule(
     squeeze={schedule.squeeze},
     drift={schedule.drift},
     jitter={schedule.jitter},
+    ack={schedule.ack!r},
+    without_peer={schedule.without_peer!r},
 )
 
 # What happens:

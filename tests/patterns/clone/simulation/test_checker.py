@@ -1,12 +1,20 @@
 """The checker sees: of every invariant a violation is planted, and it is found, alone."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from patterns.clone.messages import KVMessage, make_sequence
 from patterns.clone.simulation.checker import check
-from patterns.clone.simulation.history import EVERYTHING, Entry, History, Write
+from patterns.clone.simulation.history import EVERYTHING, Copy, Entry, History, Write
+from patterns.clone.simulation.promises import check_promotion
 
 LOST_SLOWLY = 5.0
+
+
+@dataclass
+class Held:
+    sequence: int
 
 
 class Story:
@@ -30,16 +38,26 @@ class Story:
         sequence = make_sequence(activity.epoch, counter)
         entry = Entry(sequence, self.now, key, uuid, body, ttl, expiry)
         activity.add(entry)
+        activity.releases.append(self.now)
         if not expiry:  # somebody wrote it
             self.history.writes[uuid] = Write("nobody", self.uuids, key, body, self.now)
         return entry
 
-    def write(self, entry, client="client-0", number=None, acknowledged=True):
+    def write(self, entry, client="client-0", number=None, **details):
         number = self.uuids if number is None else number
-        write = Write(client, number, entry.key, entry.body, self.now)
-        if acknowledged:
+        write = Write(client, number, entry.key, entry.body, self.now, **details)
+        if not write.reason:
             write.answered, write.sequence = self.now, entry.sequence
         self.history.writes[entry.uuid] = write
+
+    def copy(self, node, position):
+        """A server's process holds all up to this number."""
+        copy = Copy(node, Held(position))
+        self.history.copies.append(copy)
+        return copy
+
+    def end(self, copy, died=False):
+        copy.ended, copy.died = self.now, died
 
     def fault(self, kind, begin, end, *nodes):
         self.history.faults.append((begin, end, kind, nodes))
@@ -214,3 +232,169 @@ def test_i15_what_is_given_up_without_a_word(story):
 def test_i15_what_is_given_up_and_reported(story):
     assert give_up(story, reported=True) == []
     assert story.lost == 1
+
+
+def test_i11_a_write_is_not_replicated_with_nothing_wrong(story):
+    activity = story.lead("primary", 1)
+    story.write(story.put(activity), level="replicated", answered=13.0, reason="applied")
+    assert story.verdict(activity) == ["I11"]
+
+
+def both_hold(story):
+    """An update that both servers hold and that is promised; the primary leads."""
+    first = story.lead("primary", 1)
+    story.now += 1.0
+    entry = story.put(first)
+    story.write(entry, level="replicated")
+    story.history.promised[entry.sequence] = story.now
+    story.now += LOST_SLOWLY
+    copies = [story.copy(node, entry.sequence) for node in ("primary", "backup")]
+    return first, entry, copies
+
+
+def lead_without(story, first):
+    first.ended = first.died = story.now
+    return story.lead("backup", 2)
+
+
+def test_i6b_what_both_servers_held_is_there(story):
+    first, entry, (one, _) = both_hold(story)
+    story.end(one, died=True)
+    first.ended = first.died = story.now
+    last = story.lead("backup", 2, entry.sequence, base_of(first))
+    assert story.verdict(last) == []
+
+
+def test_i6b_what_both_servers_held_is_gone_and_one_has_died(story):
+    first, _, (one, other) = both_hold(story)
+    story.end(one, died=True)
+    story.end(other)
+    story.copy("backup", 0)
+    assert story.verdict(lead_without(story, first)) == ["I6b", "I6a"]
+
+
+def test_i6b_what_both_servers_held_is_overwritten_and_gone(story):
+    """A newer value hides the loss from who looks at the map, not from who was told."""
+    first, _, (one, _) = both_hold(story)
+    story.end(one, died=True)
+    last = lead_without(story, first)
+    story.write(story.put(last))
+    assert story.verdict(last) == ["I6b"]
+
+
+def test_i6b_both_servers_died_with_it(story):
+    first, _, copies = both_hold(story)
+    for copy in copies:
+        story.end(copy, died=True)
+    story.fault("crash", 4.0, 9.0, "primary")
+    story.fault("crash", 4.5, 9.0, "backup")
+    assert story.verdict(lead_without(story, first)) == []
+    assert story.lost == 1
+
+
+def test_i6b_both_servers_died_with_it_and_it_had_been_copied_before(story):
+    first, entry, copies = both_hold(story)
+    story.end(copies[0], died=True)
+    story.end(story.copy("primary", entry.sequence))  # after its restart, from the backup
+    story.copy("primary", 0)
+    story.end(copies[1], died=True)
+    story.fault("crash", 4.0, 9.0, "primary")
+    story.fault("crash", 4.5, 9.0, "backup")
+    assert story.verdict(lead_without(story, first)) == ["I6b"]
+
+
+def give_up_what_both_held(story, *, reported, fork=0, base=()):
+    """The backup dies and leads, out of reach, with nothing or an old map; its history wins."""
+    first, entry, (one, other) = both_hold(story)
+    story.end(other, died=True)
+    story.fault("crash", 1.0, 6.0, "backup")
+    story.fault("cut", 1.0, 9.0, "primary", "backup")
+    winner = story.lead("backup", 3, fork, base)
+    story.copy("backup", winner.sequence)
+    story.now += 1.0
+    first.ended = first.yielded = story.now
+    story.end(one)
+    story.copy("primary", winner.sequence)
+    if reported:
+        first.reported.add(entry.uuid)
+    return story.verdict(winner)
+
+
+def test_i6b_what_is_given_up_for_a_server_that_began_with_nothing_is_reported(story):
+    assert give_up_what_both_held(story, reported=True) == []
+
+
+def test_i6b_what_both_held_is_given_up_without_a_word(story):
+    assert "I6b" in give_up_what_both_held(story, reported=False)
+
+
+def test_i6b_what_both_held_is_given_up_for_an_old_map(story):
+    older = story.lead("backup", 2)
+    entry = story.put(older, b"a")
+    story.now += 1.0
+    older.ended = story.now
+    verdict = give_up_what_both_held(story, reported=True, fork=entry.sequence, base=base_of(older))
+    assert verdict == ["I6b"]
+
+
+def test_i16_a_server_leads_with_less_than_was_promised(story):
+    _, entry, (_, backup) = both_hold(story)
+    check_promotion(story.history, "backup", entry.sequence, story.now)
+    assert not story.history.violations
+    backup.store.sequence -= 1
+    check_promotion(story.history, "backup", entry.sequence - 1, story.now)
+    assert [each.invariant for each in story.history.violations] == ["I16"]
+
+
+def test_i16_a_server_that_hears_nobody_leads_with_nothing(story):
+    both_hold(story)
+    story.fault("crash", 4.0, 4.5, "backup")
+    story.fault("cut", 4.0, 9.0, "primary", "backup")
+    check_promotion(story.history, "backup", 0, story.now)
+    assert not story.history.violations
+
+
+def test_i16_a_server_leads_with_nothing_though_it_could_hear_its_peer(story):
+    both_hold(story)
+    story.fault("crash", 4.0, 4.5, "backup")
+    check_promotion(story.history, "backup", 0, story.now)
+    assert [each.invariant for each in story.history.violations] == ["I16"]
+
+
+def apply_what_was_refused(story, *, yielded=False, died_after=0.0):
+    first = story.lead("primary", 1)
+    story.fault("cut", 0.0, 2.0, "primary", "backup")
+    story.history.refused[b"refused"] = (first, story.now)
+    last = first
+    story.now += died_after
+    if yielded:
+        last = story.lead("backup", 2)
+        story.now += 1.0
+        first.ended = first.yielded = story.now
+    elif died_after:
+        first.ended = first.died = story.now
+        last = story.lead("backup", 2)
+    story.put(last, uuid=b"refused")
+    return story.verdict(last)
+
+
+def test_i21_what_was_refused_is_applied(story):
+    assert apply_what_was_refused(story) == ["I21"]
+
+
+def test_i21_what_was_refused_is_applied_by_who_had_time_to_hear_of_it(story):
+    assert apply_what_was_refused(story, died_after=5.0) == ["I21"]
+
+
+def test_i21_who_refused_has_died_at_once_or_was_given_up(story):
+    assert apply_what_was_refused(story, died_after=0.5) == []
+    assert apply_what_was_refused(Story(), yielded=True) == []
+
+
+def test_i22_a_write_on_condition_meets_another_value(story):
+    activity = story.lead("primary", 1)
+    first = story.put(activity)
+    story.write(story.put(activity), compares=True, seen=first.uuid)
+    assert story.verdict(activity) == []
+    story.write(story.put(activity), compares=True, seen=first.uuid)
+    assert story.verdict(activity) == ["I22"]

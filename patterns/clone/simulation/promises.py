@@ -1,0 +1,107 @@
+"""What the level `replicated` promises: what both servers held outlives any one of them.
+
+A number is promised when a server says that its peer holds it too: to the writer who has asked, or
+by publishing it where the policy is that all is held back until then.
+"""
+
+from __future__ import annotations
+
+from patterns.clone.messages import epoch_of
+from patterns.clone.simulation.history import Activity, Copy, Entry, History
+
+
+def check_promises(history: History, last: Activity, now: float) -> None:
+    """I6b: in the end no promise is broken."""
+    for sequence, at in history.promised.items():
+        if not history.holds(last.sequence, sequence) and not why_gone(history, sequence):
+            text = f"{_name(history, sequence)}, held by both servers at {at:.3f} s, is gone"
+            history.violate("I6b", now, text)
+
+
+def check_promotion(history: History, node: str, position: int, now: float) -> None:
+    """I16: nobody leads with less than was promised, but with nothing, where nobody else is heard.
+
+    `position` is the number up to which the server holds all.
+    """
+    for sequence in history.promised:
+        if history.holds(position, sequence) or why_gone(history, sequence):
+            continue
+        if position or not _apart(history, node, now):
+            text = f"{node} leads without {_name(history, sequence)}, which both servers held"
+            history.violate("I16", now, text)
+            return
+
+
+def why_gone(history: History, sequence: int) -> str:
+    """Why what both servers held is gone; "" if it is not, or must not be.
+
+    Either each copy of it has died with its server before another one was made: then two have, each
+    within the other's recovery. Or it was given up, and reported, for the history of a server that
+    had been started again and began with nothing, for it could not hear the one that had it.
+    """
+    died: set[str] = set()
+    given_up = False
+    for copy in history.holders(sequence):
+        if copy.died:
+            died.add(copy.node)
+            continue
+        heir = _heir(history, copy)
+        if heir is None:
+            return ""
+        if not history.holds(heir.store.sequence, sequence):
+            if not _may_give_up(history, copy, heir, sequence):
+                return ""
+            given_up = True
+    if given_up:
+        return "given up for a history that began with nothing, and reported"
+    return "both servers died with it" if len(died) > 1 else ""
+
+
+def _heir(history: History, copy: Copy) -> Copy | None:
+    """The copy that the same process, or its next one, held after this one; None if it is held."""
+    if copy.ended is None:
+        return None
+    later = iter([each for each in history.copies if each.node == copy.node])
+    next(each for each in later if each is copy)
+    return next(later, None)
+
+
+def _may_give_up(history: History, copy: Copy, heir: Copy, sequence: int) -> bool:
+    key = entry_of(history, sequence).key
+    reported = any(
+        entry.key == key and entry.uuid in activity.reported
+        for activity in history.activities
+        if activity.node == copy.node
+        for entry in activity.entries
+    )
+    return reported and _root(history, heir.store.sequence).began > history.promised[sequence]
+
+
+def _root(history: History, position: int) -> Activity:
+    """The first activity of a lineage."""
+    activity = history.by_epoch[epoch_of(position)]
+    for _ in history.activities:
+        activity = history.by_epoch.get(epoch_of(activity.fork), activity)
+    return activity
+
+
+def _apart(history: History, node: str, now: float) -> bool:
+    """Whether something other than its own restart keeps a server from hearing its peer."""
+    return any(
+        begin <= now <= end + 6.0 and not (kind in ("crash", "power") and nodes == (node,))
+        for begin, end, kind, nodes in history.faults
+        if kind != "clock"
+    )
+
+
+def entry_of(history: History, sequence: int) -> Entry:
+    """The update that has a number."""
+    activity = history.by_epoch[epoch_of(sequence)]
+    return next(entry for entry in activity.entries if entry.sequence == sequence)
+
+
+def _name(history: History, sequence: int) -> str:
+    entry = entry_of(history, sequence)
+    write = history.writes.get(entry.uuid)
+    whose = f"{write.client}'s write" if write is not None else "an update"
+    return f"{whose} {sequence:x} of {entry.key!r}"
