@@ -53,7 +53,6 @@ from patterns.clone.messages import (
 )
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.packs import FEATURE as PACKS
-from patterns.clone.packs import decode_pack, is_pack
 from patterns.clone.rounds import ServerRound
 from patterns.clone.store import KeyValueStore, StoreFull
 from patterns.clone.writer import ConditionsUnsupported, Writer
@@ -123,7 +122,6 @@ class ClientProtocol:
         self._subscription = 0
         self._requests = 0
         self._collection: Collection | None = None
-        self._packed = False  # packed snapshots were asked for
         self._observed_at: float | None = None
         self._heard_at = float("-inf")
         self._current_at = float("-inf")
@@ -354,12 +352,18 @@ class ClientProtocol:
 
     def _request_snapshots(self, now: float, *, packed: bool = False) -> list[Effect]:
         """Ask for each subtree, all at once: a server that answers at once answers them alike."""
-        self._packed = packed
         self.state = ClientState.SYNCING
         self._join_at = self._vote_at = float("inf")
         first, self._requests = self._requests + 1, self._requests + len(self.interest.subtrees)
         requests = dict(enumerate(self.interest.subtrees, first))
-        self._collection = Collection(self.interest, requests, self._make_store, self.max_queued)
+        self._collection = Collection(
+            self.interest,
+            requests,
+            self._make_store,
+            packed=packed,
+            max_body=self.max_body,
+            max_queued=self.max_queued,
+        )
         if not self._beats:
             self._collection.receive_heartbeat(None)
         self._sync_expires_at = now + self.server_ttl
@@ -382,12 +386,7 @@ class ClientProtocol:
         if is_snapshot_end(frames):
             return self._receive_snapshot_end(collection, frames, request, now)
         try:
-            if self._packed and is_pack(frames):
-                collection.add_pack(decode_pack(frames, max_body=self.max_body), request, now)
-            else:
-                check_message(frames, max_body=self.max_body)
-                ttl = check_publication(frames)
-                collection.add_entry(tuple(frames), request, None if ttl is None else now + ttl)
+            collection.receive(frames, request, now)
         except StoreFull:
             self._snapshots_failed += 1
             return self._fail("store full", now)

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from patterns.clone.interest import Interest
-from patterns.clone.messages import Frames, SnapshotEnd, decode_ttl, epoch_of, sequence_of
+from patterns.clone.messages import (
+    Frames,
+    SnapshotEnd,
+    check_message,
+    check_publication,
+    decode_ttl,
+    epoch_of,
+    sequence_of,
+)
+from patterns.clone.packs import decode_pack, is_pack
 from patterns.clone.store import KeyValueStore
 
 
@@ -34,7 +43,7 @@ class Published(NamedTuple):
 class Collection:
     """One attempt to join: `requests` are the numbers of its requests and their subtrees.
 
-    At most `max_queued` updates wait.
+    With `packed`, packed snapshots were asked for. At most `max_queued` updates wait.
     """
 
     def __init__(
@@ -42,10 +51,15 @@ class Collection:
         interest: Interest,
         requests: Mapping[int, bytes],
         make_store: Callable[[], KeyValueStore],
+        *,
+        packed: bool,
+        max_body: int,
         max_queued: int,
     ) -> None:
         self.store = make_store()
         self._interest = interest
+        self._packed = packed
+        self._max_body = max_body
         self._max_queued = max_queued
         self._parts = {number: _Part(subtree) for number, subtree in requests.items()}
         self._missing = len(requests)
@@ -58,16 +72,22 @@ class Collection:
         part = self._parts.get(request)
         return part is not None and part.sequence is None
 
-    def add_entry(self, frames: Frames, request: int, expires_at: float | None) -> None:
-        """One entry of a snapshot. Raises StoreFull."""
-        part = self._parts[request]
+    def receive(self, frames: Sequence[bytes], request: int, now: float) -> None:
+        """A part of a snapshot, KVSYNC or KVPACK. Raises MalformedMessage, and StoreFull."""
+        if self._packed and is_pack(frames):
+            self._add_pack(decode_pack(frames, max_body=self._max_body), self._parts[request], now)
+        else:
+            check_message(frames, max_body=self._max_body)
+            self._add_entry(tuple(frames), self._parts[request], now)
+
+    def _add_entry(self, frames: Frames, part: _Part, now: float) -> None:
+        ttl = check_publication(frames)
         part.entries += 1
         if frames[0].startswith(part.subtree):
+            expires_at = None if ttl is None else now + ttl
             self.store.apply(frames, sequence_of(frames), expires_at)
 
-    def add_pack(self, entries: Sequence[Frames], request: int, now: float) -> None:
-        """Many entries of a snapshot. Raises StoreFull."""
-        part = self._parts[request]
+    def _add_pack(self, entries: Sequence[Frames], part: _Part, now: float) -> None:
         part.entries += len(entries)
         ours = [entry for entry in entries if entry[0].startswith(part.subtree)]
         if not any([entry[3] for entry in ours]):

@@ -78,9 +78,11 @@ class Writer:
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout {timeout} is not above 0")
         self._interest.check(key)
-        frames = (key, NO_SEQUENCE, uuid, _properties(ttl, condition, ack), body)
+        plain = condition is None and ack == APPLIED
+        properties = b"" if plain and ttl is None else _properties(ttl, condition, ack)
+        frames = (key, NO_SEQUENCE, uuid, properties, body)
         check_update(frames, max_body=self.max_body)
-        if condition is None and ack == APPLIED:
+        if plain:
             return self._send(self._outbox.add(frames, now, timeout=timeout))
         needs = _needs(condition, ack)
         missing = _NOTHING if self._features is None else needs - self._features
@@ -174,8 +176,6 @@ class Writer:
 
 
 def _properties(ttl: float | None, condition: Condition | None, ack: str) -> bytes:
-    if ttl is None and condition is None and ack == APPLIED:
-        return b""
     properties: dict[str, str | int] = {} if ttl is None else {"ttl": whole_seconds(ttl)}
     if condition is not None:
         properties |= condition.properties()
