@@ -24,23 +24,23 @@ from patterns.clone.interfaces import (
     SnapshotInterface,
     check_epoch,
 )
+from patterns.clone.link_handlers import LinkFollower, LinkSender
 from patterns.clone.messages import (
-    MAX_FRAME,
     Frames,
     MalformedMessage,
     check_update,
     epoch_at,
-    is_snapshot_end,
-    snapshot_request,
 )
-from patterns.clone.ports import HWM, bind_in_a_row, publisher_of
+from patterns.clone.ports import bind_in_a_row, publisher_of
+from patterns.clone.replication import Replication, ReplicationPolicy
 from patterns.clone.server_protocol import (
-    PEER_IDENTITY,
+    Confirm,
     Effect,
     OutOfSync,
     Publish,
     ReportDiverged,
-    RequestSnapshot,
+    ReportReplication,
+    SayHello,
     SendSnapshot,
     ServerProtocol,
     ServerStatistics,
@@ -52,8 +52,6 @@ from reactor import (
     HandlerSet,
     HandlerStatistics,
     PeriodicHandler,
-    Stream,
-    StreamHandler,
 )
 
 _ALONE = "this server stands alone"
@@ -81,6 +79,7 @@ class CloneServer(HandlerSet):
     `peer` is the other server's snapshot endpoint. `heartbeat` and `timeout` are seconds, and those
     of the peer. At `control`, an endpoint, an operator may ask and order (`binary_star.control`).
     With `figures` the server publishes its own figures below `$SYS/`, where no client may write.
+    `replication` says when writes are acknowledged only after the passive server has them.
     `collector` is zmq.SUB, as RFC 12 has it, or zmq.PULL.
     """
 
@@ -100,12 +99,15 @@ class CloneServer(HandlerSet):
         timeout: float | None = None,
         control: str = "",
         figures: bool = False,
+        replication: ReplicationPolicy | None = None,
         make_uuid: Callable[[], bytes] = lambda: uuid.uuid4().bytes,
         wall_clock: Callable[[], float] = time.time,  # noqa: TID251 - orders epochs of restarts only
     ) -> None:
         super().__init__()
         if role is not None and not (state_bind and state_connect and peer):
             raise ValueError("one of a pair needs state_bind, state_connect and peer")
+        if replication is not None and role is None:
+            raise ValueError("only one of a pair has somebody to replicate to")
         if peer:
             publisher_of(peer)  # a wrong endpoint is told here
         self.port = port
@@ -121,6 +123,7 @@ class CloneServer(HandlerSet):
             epoch=epoch_at(wall_clock()),
             heartbeat=heartbeat,
             figures=OwnFigures() if figures else None,
+            replication=None if role is None else Replication(replication),
         )
         self.diverged = 0
         self.star: BinaryStar | None = None
@@ -137,8 +140,8 @@ class CloneServer(HandlerSet):
                 received_all=self._received_all,
             )
         self._snapshots: SnapshotSender | None = None
-        self._peer_snapshot: Stream | None = None
-        self._peer_ended = asyncio.Event()  # the peer has published nothing that is not received
+        self._sender: LinkSender | None = None
+        self._follower: LinkFollower | None = None
 
     def build(self) -> Iterable[Handler]:
         """Bind the three ports and return the handlers of each, those of the pair last."""
@@ -147,27 +150,18 @@ class CloneServer(HandlerSet):
         self.endpoint = self._router.endpoint
         self._snapshots = snapshots = SnapshotSender(self._router, on_turn=self._answer)
         self._alarm = Alarm(self.reactor, self.tick, self._hook_failed)
+        if self.star is not None:
+            self.star.name = f"{self.name}.star"
+            self._sender = LinkSender(self._router, self)
+            self._follower = LinkFollower(self, self, self.peer, self._make_uuid)
         handlers: list[Handler] = [
             snapshots,
-            SnapshotInterface(self._router, self, subtrees=True),
+            SnapshotInterface(self._router, self, subtrees=True, link=self._sender),
             PublisherInterface(self._publisher, self),
             CollectorInterface(self._collector, self),
             _Ticker(self),
         ]
-        if self.star is not None:
-            publisher = publisher_of(self.peer)
-            follow = self.open_stream(
-                zmq.SUB,
-                publisher,
-                name="peer-updates",
-                unmarked="connect",
-                subscribe=(b"",),
-                options={zmq.RCVHWM: HWM, zmq.MAXMSGSIZE: MAX_FRAME},
-            )
-            self._peer_ended.set()
-            follow.on_disconnected(self._peer_ended.set)
-            self.star.name = f"{self.name}.star"
-            handlers += [_PeerFollower(follow, self), self.star]
+        handlers += [each for each in (self._sender, self._follower, self.star) if each]
         if self.control:
             handlers.append(ControlPort(open_control(self, self.control), self))
         return handlers
@@ -180,7 +174,6 @@ class CloneServer(HandlerSet):
     def on_stop(self) -> None:
         """Do nothing more by itself."""
         self._alarm.cancel()
-        self._close_peer_snapshot()
 
     def statistics(self) -> CloneServerStatistics:
         """Return a frozen snapshot of every counter."""
@@ -227,18 +220,17 @@ class CloneServer(HandlerSet):
         publication = self.protocol.order_update(frames, self.reactor.now())
         if publication is not None:
             self._publisher.send(*publication)
-        if frames[3]:
-            self.arm()  # a ttl may be the next thing that is due
+        if self._sender is not None:
+            self._sender.flush_soon()
+        if frames[3] or publication is None:
+            self.arm()  # a ttl or an update that waits may be the next thing that is due
 
     def receive_snapshot_request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
         """A client joins: a vote, and an answer if this server is the active one."""
         if self.star is not None and not self.star.request():
             return
-        if identity.startswith(PEER_IDENTITY):
-            self._answer(identity, subtree, packed)  # until it has its copy, nobody can take over
-        else:
-            assert self._snapshots is not None
-            self._snapshots.request(identity, subtree, packed)
+        assert self._snapshots is not None
+        self._snapshots.request(identity, subtree, packed)
 
     def _answer(self, identity: bytes, subtree: bytes, packed: bool) -> None:
         now = self.reactor.now()
@@ -265,7 +257,8 @@ class CloneServer(HandlerSet):
 
     def become_active(self, epoch: int, forced: bool) -> None:
         """Serve: what clients sent to both servers is applied and published first."""
-        self._close_peer_snapshot()
+        if self._follower is not None:
+            self._follower.close()
         self.carry_out(self.protocol.become_active(self.reactor.now(), epoch, force=forced))
         self.arm()
 
@@ -278,9 +271,10 @@ class CloneServer(HandlerSet):
 
     async def _received_all(self) -> None:
         """Wait until what a peer that has ended had published is received, or nearly for ever."""
+        assert self._follower is not None
         with suppress(TimeoutError):
             async with asyncio.timeout(self.protocol.heartbeat):
-                await self._peer_ended.wait()
+                await self._follower.ended.wait()
 
     def suspend(self) -> None:
         """Leave clients' messages in the sockets."""
@@ -306,10 +300,13 @@ class CloneServer(HandlerSet):
                 case SendSnapshot():
                     assert self._snapshots is not None
                     self._snapshots.add(effect)
-                case RequestSnapshot(attempt):
-                    self._request_peer_snapshot(attempt)
+                case SayHello(attempt, sequence):
+                    assert self._follower is not None
+                    self._follower.say_hello(attempt, sequence)
+                case Confirm():
+                    assert self._follower is not None
+                    self._follower.confirm_soon()
                 case Synchronised():
-                    self._close_peer_snapshot()
                     if self.star is not None:
                         self.star.synchronised()
                 case OutOfSync():
@@ -317,65 +314,31 @@ class CloneServer(HandlerSet):
                         self.star.out_of_sync()
                 case ReportDiverged(entries):
                     self._report_diverged(entries)
+                case ReportReplication(in_sync):
+                    self._report_replication(in_sync)
+        if self._sender is not None:
+            self._sender.flush_soon()
 
     def _report_diverged(self, entries: tuple[Frames, ...]) -> None:
         self.diverged += len(entries)
         keys = [repr(entry[0]) for entry in entries[:10]]
         self.log.error("updates given up for the peer's", count=len(entries), first_keys=keys)
 
-    def _request_peer_snapshot(self, attempt: int) -> None:
-        """Ask on a socket of its own, so that no answer to an earlier attempt can be mistaken."""
-        self._close_peer_snapshot()
-        stream = self.open_stream(
-            zmq.DEALER,
-            self.peer,
-            name="peer-snapshot",
-            unmarked="connect",
-            options={
-                zmq.RCVHWM: HWM,
-                zmq.MAXMSGSIZE: MAX_FRAME,
-                zmq.IDENTITY: PEER_IDENTITY + self._make_uuid(),
-            },
+    def _report_replication(self, in_sync: bool) -> None:
+        if in_sync:
+            self.log.info("the passive server keeps up")
+            return
+        refuses = self.protocol.replication.policy.refuses
+        self.log.warning(
+            "the passive server does not confirm",
+            replicated_writes="refused" if refuses else "applied, and their writers are told",
         )
-        stream.on_error = self._hook_failed
-        stream.on_message(lambda frames: self._receive_peer_snapshot(frames, attempt))
-        stream.send(*snapshot_request())
-        self._peer_snapshot = stream
-
-    def _receive_peer_snapshot(self, frames: list[bytes], attempt: int) -> None:
-        now = self.reactor.now()
-        if is_snapshot_end(frames):
-            self.carry_out(self.protocol.receive_snapshot_end(frames, attempt, now))
-            self.arm()  # it may have to be asked for again
-        else:
-            self.carry_out(self.protocol.receive_snapshot_entry(frames, attempt, now))
-
-    def _close_peer_snapshot(self) -> None:
-        if self._peer_snapshot is not None:
-            self._peer_snapshot.close()
-            self._peer_snapshot = None
 
     def arm(self) -> None:
         """Have `tick` called when the rules next have something to do."""
         deadline = self.protocol.deadline
         if deadline is not None:
             self._alarm.at(deadline)
-
-
-class _PeerFollower(StreamHandler):
-    """Takes what the other server of the pair publishes: five frames."""
-
-    peer_errors = (MalformedMessage,)
-
-    def __init__(self, stream: Stream, server: CloneServer) -> None:
-        super().__init__(stream)
-        self.name = stream.name
-        self._server = server
-
-    def on_message(self, frames: list[bytes]) -> None:
-        server = self._server
-        server._peer_ended.clear()
-        server.carry_out(server.protocol.receive_published(frames, self.reactor.now()))
 
 
 class _Ticker(PeriodicHandler):

@@ -16,6 +16,7 @@ from patterns.clone.messages import (
     epoch_at,
     wants_packs,
 )
+from patterns.clone.peer_link import is_from_passive
 from reactor import Stream, StreamHandler
 
 # A client may say that it has seen an epoch so far ahead of our clock (24 days), or it lies.
@@ -48,23 +49,38 @@ class Service(Protocol):
         ...
 
 
+class Link(Protocol):
+    """What stands behind the peer link at the snapshot port of one of a pair."""
+
+    def receive(self, identity: bytes, frames: Sequence[bytes]) -> None:
+        """The passive server of the pair says something. Raises MalformedMessage."""
+        ...
+
+
 class SnapshotInterface(StreamHandler):
     """Takes ICANHAZ? from clients: [identity, ICANHAZ?], with `subtrees` also the subtree.
 
-    Without them every request is for everything, as at the Guide's models 2 and 3.
+    Without them every request is for everything, as at the Guide's models 2 and 3. What a passive
+    server says goes to `link`.
     """
 
     peer_errors = (MalformedMessage,)
 
-    def __init__(self, stream: Stream, service: Service, *, subtrees: bool = False) -> None:
+    def __init__(
+        self, stream: Stream, service: Service, *, subtrees: bool = False, link: Link | None = None
+    ) -> None:
         super().__init__(stream)
         self.name = stream.name
         self._service = service
         self._subtrees = subtrees
+        self._link = link
 
     def on_message(self, frames: list[bytes]) -> None:
         """Have the request answered."""
         identity, *request = frames
+        if self._link is not None and is_from_passive(request):
+            self._link.receive(identity, request)
+            return
         subtree = decode_snapshot_request(request)
         if not self._subtrees:
             subtree = b""

@@ -49,9 +49,13 @@ def is_pack(frames: Sequence[bytes]) -> bool:
 
 def encode_pack(entries: Sequence[Frames]) -> Frames:
     """The message for 1 to MAX_ENTRIES entries."""
+    return (KVPACK, *encode_entries(entries))
+
+
+def encode_entries(entries: Sequence[Frames]) -> tuple[bytes, bytes]:
+    """Lengths and data of 1 to MAX_ENTRIES entries."""
     frames = [*chain.from_iterable(entries)]
-    lengths = struct.pack(f"!{len(frames)}I", *map(len, frames))
-    return (KVPACK, lengths, b"".join(frames))
+    return struct.pack(f"!{len(frames)}I", *map(len, frames)), b"".join(frames)
 
 
 def split(entries: Sequence[Frames], start: int) -> int:
@@ -65,21 +69,27 @@ def split(entries: Sequence[Frames], start: int) -> int:
     return end
 
 
-def decode_pack(frames: Sequence[bytes], *, max_body: int = MAX_BODY) -> list[Frames]:
+def decode_pack(
+    frames: Sequence[bytes], *, max_body: int = MAX_BODY, min_body: int = 1
+) -> list[Frames]:
     """The entries of a KVPACK, each as good as one that `check_update` passed.
 
     Raises MalformedMessage.
     """
     if not is_pack(frames):
         raise MalformedMessage("not a pack")
-    _, lengths, data = frames
+    return decode_entries(frames[1], frames[2], max_body=max_body, min_body=min_body)
+
+
+def decode_entries(lengths: bytes, data: bytes, *, max_body: int, min_body: int) -> list[Frames]:
+    """The entries in lengths and data, as `decode_pack`. Raises MalformedMessage."""
     count, odd = divmod(len(lengths), _FRAMES * _LENGTH)
     if odd or not 0 < count <= MAX_ENTRIES:
         raise MalformedMessage(f"a pack with {len(lengths)} bytes of lengths")
     sizes = struct.unpack(f"!{count * _FRAMES}I", lengths)
     if sum(sizes) != len(data):
         raise MalformedMessage(f"a pack of {len(data)} bytes, not {sum(sizes)}")
-    _check_sizes(sizes, max_body)
+    _check_sizes(sizes, max_body, min_body)
     cuts = accumulate(sizes, initial=0)
     pieces = iter([data[begin:end] for begin, end in pairwise(cuts)])
     entries: list[Frames] = [*zip(pieces, pieces, pieces, pieces, pieces, strict=True)]
@@ -87,7 +97,7 @@ def decode_pack(frames: Sequence[bytes], *, max_body: int = MAX_BODY) -> list[Fr
     return entries
 
 
-def _check_sizes(sizes: Sequence[int], max_body: int) -> None:
+def _check_sizes(sizes: Sequence[int], max_body: int, min_body: int) -> None:
     keys, sequences, uuids, properties, bodies = (sizes[n::_FRAMES] for n in range(_FRAMES))
     if not 0 < min(keys) <= max(keys) <= MAX_KEY:
         raise MalformedMessage(f"a key in a pack is not of 1..{MAX_KEY} bytes")
@@ -97,8 +107,8 @@ def _check_sizes(sizes: Sequence[int], max_body: int) -> None:
         raise MalformedMessage(f"a uuid in a pack is not of 0 or {UUID_SIZE} bytes")
     if max(properties) > MAX_PROPERTIES:
         raise MalformedMessage(f"properties in a pack, longer than {MAX_PROPERTIES} bytes")
-    if not 0 < min(bodies) <= max(bodies) <= max_body:
-        raise MalformedMessage(f"a body in a pack is not of 1..{max_body} bytes")
+    if not min_body <= min(bodies) <= max(bodies) <= max_body:
+        raise MalformedMessage(f"a body in a pack is not of {min_body}..{max_body} bytes")
 
 
 def _check_entries(entries: Sequence[Frames], sizes: Sequence[int]) -> None:

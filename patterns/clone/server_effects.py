@@ -32,10 +32,16 @@ class SendSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestSnapshot:
-    """Ask the peer for everything, on a new socket; its answers are received as this attempt."""
+class SayHello:
+    """Open the peer link anew and say hello with this number; what answers it is this attempt's."""
 
     attempt: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Tell the active server what is held: once for all that is received in a turn of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,20 @@ class ReportDiverged:
     entries: tuple[Frames, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReportReplication:
+    """The passive server keeps up from now on, or not any more; tell an operator."""
+
+    in_sync: bool
+
+
 Effect: TypeAlias = (
-    Publish | SendSnapshot | RequestSnapshot | Synchronised | OutOfSync | ReportDiverged
+    Publish
+    | SendSnapshot
+    | SayHello
+    | Confirm
+    | Synchronised
+    | OutOfSync
+    | ReportDiverged
+    | ReportReplication
 )

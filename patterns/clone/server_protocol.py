@@ -1,8 +1,10 @@
 """The rules of a Clone server, alone or in a Binary Star pair.
 
-Only the active server orders, expires, publishes and beats. A passive one follows the active's
-publications, holds what clients sent to both, and applies that when it becomes active itself.
-Which of two servers is active is decided in `patterns.binary_star`; here it is an order.
+Only the active server orders, expires, publishes and beats. A passive one follows the active
+(`following`), holds what clients sent to both, and applies that when it becomes active itself.
+What the active one knows of its passive peer, and may not publish before that has confirmed it, is
+in `replication`. Which of two servers is active is decided in `patterns.binary_star`; here it is an
+order.
 
 Time is an argument: monotonic seconds.
 """
@@ -18,17 +20,24 @@ from itertools import chain
 from patterns.binary_star.messages import Progress
 from patterns.clone.conditions import CONFLICT, FEATURE, decode_condition, without_condition
 from patterns.clone.figures import SYS, OwnFigures
+from patterns.clone.following import Follower
+from patterns.clone.holdings import Holdings
+from patterns.clone.levels import (
+    APPLIED,
+    REPLICATED,
+    UNREPLICATED,
+    decode_level,
+    with_level,
+    without_level,
+)
+from patterns.clone.levels import FEATURE as LEVELS
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
     MAX_INTERVAL,
     Frames,
     MalformedMessage,
-    check_message,
     check_update,
-    decode_heartbeat,
-    decode_refusal,
-    decode_snapshot_end,
     encode_sequence,
     epoch_of,
     heartbeat,
@@ -41,13 +50,17 @@ from patterns.clone.messages import (
     whole_seconds,
 )
 from patterns.clone.packs import FEATURE as PACKS
+from patterns.clone.peer_link import HELD, decode_held, decode_hello
 from patterns.clone.pending import PendingList
+from patterns.clone.replication import Replication, Waiting
 from patterns.clone.server_effects import (
+    Confirm,
     Effect,
     OutOfSync,
     Publish,
     ReportDiverged,
-    RequestSnapshot,
+    ReportReplication,
+    SayHello,
     SendSnapshot,
     Synchronised,
 )
@@ -58,16 +71,14 @@ from patterns.clone.subtrees import SubtreeCounts
 # that grows with their number: while more keep coming, the time doubles, up to the limit.
 _COALESCE_SECONDS = 0.01
 _COALESCE_SECONDS_LIMIT = 0.25
-# The routing ids of peers begin like this: their snapshots tell also what was applied lately.
-PEER_IDENTITY = b"clone-peer-"
 # A writer may still send again what was applied; so many uuids are told at most.
 _TOLD_LIMIT = 20_000
 _ANY_KEY = b"-"  # of an entry that tells a uuid: it deletes nothing, since it comes first
 # Deletions since the server became active that it can report if they are given up.
 _DELETIONS_LIMIT = 100_000
-# A snapshot that was refused or is not what it says is asked for again after this time.
-_SYNC_RETRY_SECONDS = 1.0
-_ABOUT_THE_SNAPSHOT = b"chpx=1\nfeat=" + FEATURE.encode() + b"\nn=%d\n"
+_ABOUT_THE_SNAPSHOT = b"chpx=1\nfeat=%s\nn=%d\n"
+_ALONE = FEATURE.encode()
+_OF_A_PAIR = f"{FEATURE},{LEVELS}".encode()
 # Said in every heartbeat, so that a client knows it before it asks for its first snapshot.
 _OFFER = b"chpx=1\nfeat=" + PACKS.encode() + b"\n"
 
@@ -107,6 +118,14 @@ class ServerStatistics:
     replicas_discarded: int
     pending_dropped: int
     resyncs: int
+    in_sync: bool
+    confirmed: int
+    waiting: int
+    held_back: int
+    degraded: int
+    unreplicated: int
+    links: int
+    links_lost: int
 
 
 class ServerProtocol:
@@ -115,8 +134,9 @@ class ServerProtocol:
     `make_uuid` gives 16 new bytes at each call. `epoch` is the highest epoch that this server may
     have used in an earlier life (see `messages.epoch_at`); its first one is higher. With `packs`,
     clients that can are offered packed snapshots. With `figures`, the server publishes them, and
-    no client may write there. The other arguments are limits, in seconds, bytes
-    and numbers. A hook that raises MalformedMessage has changed nothing.
+    no client may write there. One of a pair has a `replication`, which one that stands alone has
+    not. The other arguments are limits, in seconds, bytes and numbers. A hook that raises
+    MalformedMessage has changed nothing.
     """
 
     def __init__(
@@ -135,6 +155,7 @@ class ServerProtocol:
         expire_limit: int = 1000,
         packs: bool = True,
         figures: OwnFigures | None = None,
+        replication: Replication | None = None,
     ) -> None:
         if not 0 < heartbeat <= MAX_INTERVAL:
             raise ValueError(f"heartbeat {heartbeat} s is not in 0..{MAX_INTERVAL}")
@@ -142,18 +163,26 @@ class ServerProtocol:
         self.suspended = False
         self.heartbeat = heartbeat
         self.max_body = max_body
-        self.sync_timeout = sync_timeout
-        self.max_queued = max_queued
         self.expire_limit = expire_limit
         self.packs = packs
+        self.replication = replication if replication is not None else Replication()
+        self._features = _ALONE if replication is None else _OF_A_PAIR
+        self._always_replicated = self.replication.policy.level == REPLICATED
         self._figures = figures
         self._reserved = SYS if figures is not None else None
-        self.store = make_store()
-        self._make_store = make_store
-        self._make_uuid = make_uuid
-        self._epoch_floor = epoch
         self._duplicates = duplicates if duplicates is not None else DuplicateFilter()
         self._pending = pending if pending is not None else PendingList()
+        self._holdings = Holdings(make_store(), self._duplicates, self._pending)
+        self._follower = Follower(
+            self._holdings,
+            make_store=make_store,
+            heartbeat=heartbeat,
+            sync_timeout=sync_timeout,
+            max_queued=max_queued,
+            max_body=max_body,
+        )
+        self._make_uuid = make_uuid
+        self._epoch_floor = epoch
         self._subtrees = subtrees if subtrees is not None else SubtreeCounts()
         self._fork = 0
         self._writes = 0
@@ -162,20 +191,24 @@ class ServerProtocol:
         self._next_beat = float("-inf")
         self._greet_at = float("inf")  # when those who subscribed meanwhile get their heartbeat
         self._greet_wait = _COALESCE_SECONDS
-        self._attempt = 0
-        self._requested_at = 0.0
-        self._sync_expires_at = 0.0
-        self._collecting = make_store()
-        self._collected = 0
-        self._queue: deque[Frames] = deque()
+        self._told_in_sync = False
         self._updates = self._duplicate_count = self._expired = self._refused = 0
         self._conflicts = self._snapshots = self._snapshots_refused = 0
-        self._replicated = self._discarded = self._resyncs = 0
+
+    @property
+    def store(self) -> KeyValueStore:
+        """The map that this server holds; another one after a snapshot from the peer."""
+        return self._holdings.store
 
     @property
     def sequence(self) -> int:
         """The sequence of the newest update held, with its epoch in the high bits."""
-        return self.store.sequence
+        return self._holdings.store.sequence
+
+    @property
+    def published(self) -> int:
+        """The sequence of the newest update that has left this active server."""
+        return self.replication.published(self.sequence)
 
     @property
     def serving(self) -> bool:
@@ -187,11 +220,11 @@ class ServerProtocol:
         """The instant at which `tick` has something to do next, None if never."""
         if self.serving:
             expiry = self.store.next_expiry
-            beat = min(self._next_beat, self._greet_at)
+            beat = min(self._next_beat, self._greet_at, self.replication.deadline)
             if self._figures is not None:
                 beat = min(beat, self._figures.due_at)
             return beat if expiry is None else min(beat, expiry)
-        return self._sync_expires_at if self.state is ServerState.SYNCING else None
+        return self._follower.deadline
 
     def progress(self) -> Progress:
         """How far this server's data has come, for BinaryStarProtocol(progress=...)."""
@@ -216,18 +249,22 @@ class ServerProtocol:
         The active gives it a number, stores and publishes it. An update without room is answered
         by a refusal; one whose uuid was applied before, by the same publication with its first
         number: every client discards that, and its writer learns that it was applied. One that was
-        refused is refused again. A server that is not serving holds it. There is no effect object,
-        which would be a tenth of the cost.
+        refused is refused again. What may not leave yet is published later, by an effect. A server
+        that is not serving holds it. There is no effect object here, which would be a tenth of the
+        cost.
         """
         ttl = check_update(frames, max_body=self.max_body)
-        condition = decode_condition(frames[3]) if frames[3] else None
+        condition = level = None
+        if frames[3]:
+            condition, level = decode_condition(frames[3]), decode_level(frames[3])
         known = self._duplicates.seen(frames[2], now) if frames[2] else None
         if self.state is not ServerState.ACTIVE or self.suspended:
             self._hold(tuple(frames), known, now)
             return None
+        if level is not None:
+            frames = (*frames[:3], without_level(frames[3]), frames[4])
         if known is not None:
-            self._duplicate_count += 1
-            return _same_answer(frames, known)
+            return self._answer_again(frames, known, level == REPLICATED, now)
         if self._reserved is not None and frames[0].startswith(self._reserved):
             self._refused += 1
             return self._refuse(frames, "reserved", now)
@@ -236,12 +273,43 @@ class ServerProtocol:
                 self._conflicts += 1
                 return self._refuse(frames, CONFLICT, now)
             frames = (*frames[:3], without_condition(frames[3]), frames[4])
-        return self._accept(frames, ttl, now)
+        replicated = self._always_replicated if level is None else level == REPLICATED
+        if replicated and self.replication.refuses:
+            self.replication.unreplicated += 1
+            return self._refuse(frames, UNREPLICATED, now)
+        return self._accept(frames, ttl, now, replicated, level == REPLICATED)
 
-    def _refuse(self, frames: Sequence[bytes], reason: str, now: float) -> Frames:
+    def _answer_again(
+        self, frames: Sequence[bytes], known: int | str, asked: bool, now: float
+    ) -> Frames | None:
+        """What came of an update that is sent once more; None: it is answered when it leaves."""
+        self._duplicate_count += 1
+        link = self.replication
+        if link.holds(frames[2]):
+            return None
+        if isinstance(known, str):
+            return self._keep_place(refusal(frames, known), now)
+        answer = replace_sequence(frames, known)
+        if asked and link.in_sync and known > link.confirmed:
+            link.hold(answer, known, published=self.published, now=now, asked=True)
+            return None
+        if asked:
+            answer = _with_level(answer, link.level_of(known))
+        return self._keep_place(answer, now)
+
+    def _refuse(self, frames: Sequence[bytes], reason: str, now: float) -> Frames | None:
         # Its writer may believe it: a copy of the update that comes later must not be applied.
         self._duplicates.remember(frames[2], reason, now)
-        return refusal(frames, reason)
+        answer = refusal(frames, reason)
+        self.replication.append(answer)
+        return self._keep_place(answer, now)
+
+    def _keep_place(self, answer: Frames, now: float) -> Frames | None:
+        """An answer leaves behind everything that was to leave before it."""
+        if not self.replication.waiting:
+            return answer
+        self.replication.hold(answer, 0, published=self.published, now=now)
+        return None
 
     def _hold(self, frames: Frames, known: int | str | None, now: float) -> None:
         if known is None:
@@ -249,8 +317,15 @@ class ServerProtocol:
         else:
             self._pending.receive_late_copy(frames[0], frames[2])
 
-    def _accept(self, frames: Sequence[bytes], ttl: float | None, now: float) -> Frames:
-        store = self.store
+    def _accept(
+        self,
+        frames: Sequence[bytes],
+        ttl: float | None,
+        now: float,
+        replicated: bool,
+        asked: bool,
+    ) -> Frames | None:
+        store = self._holdings.store
         sequence = store.sequence + 1
         key, _, uuid, properties, body = frames
         if ttl is not None and not ttl.is_integer():
@@ -266,8 +341,33 @@ class ServerProtocol:
         self._updates += 1
         self._writes += 1
         self._duplicates.remember(uuid, sequence, now)
-        self._subtrees.count(key, sequence)
-        return numbered
+        return self._leave(numbered, sequence, now, replicated, asked)
+
+    def _leave(
+        self,
+        numbered: Frames,
+        sequence: int,
+        now: float,
+        replicated: bool = False,
+        asked: bool = False,
+    ) -> Frames | None:
+        """Every new number comes by here: what is to be published for it now, None if it waits.
+
+        `replicated`: only when the passive server has confirmed it, if that keeps up. `asked`: its
+        writer is told which level was reached.
+        """
+        link = self.replication
+        if link.peer:
+            link.append(numbered)
+        if link.waiting or (replicated and link.in_sync):
+            number = sequence if replicated else 0
+            link.hold(numbered, number, published=sequence - 1, now=now, asked=asked, new=True)
+            return None
+        self._subtrees.count(numbered[0], sequence)
+        if not replicated:
+            return numbered
+        link.degraded += 1
+        return _with_level(numbered, APPLIED) if asked else numbered
 
     def _remember_deletion(self, frames: Frames) -> None:
         """A deletion leaves nothing in the map that could be reported if it is given up."""
@@ -286,11 +386,19 @@ class ServerProtocol:
             return []
         self._snapshots += 1
         entries = self.store.snapshot(subtree, now)
-        if identity.startswith(PEER_IDENTITY):
-            entries = (*self._applied_lately(), *entries)
-        end = snapshot_end(self.sequence, subtree, _ABOUT_THE_SNAPSHOT % len(entries))
         packed = packed and self.packs
-        return [SendSnapshot(identity, subtree, self.sequence, entries, end, packed)]
+        snapshot = self._snapshot(identity, subtree, entries, packed)
+        if not self.replication.waiting:
+            return [snapshot]
+        self.replication.hold(snapshot, 0, published=self.published, now=now)
+        return []
+
+    def _snapshot(
+        self, identity: bytes, subtree: bytes, entries: tuple[Frames, ...], packed: bool
+    ) -> SendSnapshot:
+        about = _ABOUT_THE_SNAPSHOT % (self._features, len(entries))
+        end = snapshot_end(self.sequence, subtree, about)
+        return SendSnapshot(identity, subtree, self.sequence, entries, end, packed)
 
     def _applied_lately(self) -> list[Frames]:
         """Entries that tell uuids: a peer that has not heard of them would apply them again.
@@ -311,7 +419,7 @@ class ServerProtocol:
         if not subscribed:
             self._subtrees.unsubscribe(topic)
             return []
-        self._subtrees.subscribe(topic, self.sequence)
+        self._subtrees.subscribe(topic, self.published)
         if not self.serving or not HUGZ.startswith(topic):
             return []
         if now >= self._last_beat + self._greet_wait:
@@ -323,48 +431,45 @@ class ServerProtocol:
     # --- time
 
     def tick(self, now: float) -> list[Effect]:
-        """Do what is due: expire, beat, forget; or ask again for a snapshot that never came."""
+        """Do what is due: expire, beat, forget; or say hello once more to who does not answer."""
         self._duplicates.expire(now)
         if self.serving:
-            effects = [self._expire(key, now) for key in self.store.expire(now, self.expire_limit)]
+            effects = self._settle(now)
+            for key in self.store.expire(now, self.expire_limit):
+                self._expired += 1
+                effects += self._publish_own(key, b"o=ttl\n", b"", now)
             return effects + self._tell_figures(now) + self._beat_if_due(now)
         self._pending.expire(now)
-        if self.state is ServerState.SYNCING and now >= self._sync_expires_at:
-            return self._request_snapshot(now)
-        return []
-
-    def _expire(self, key: bytes, now: float) -> Effect:
-        """Delete a key whose time is over."""
-        self._expired += 1
-        return self._publish_own(key, b"o=ttl\n", b"")
+        return self._follow(self._follower.tick(now))
 
     def _tell_figures(self, now: float) -> list[Effect]:
         if self._figures is None or now < self._figures.due_at:
             return []
         counters = asdict(self.statistics())
         counters = {name: value for name, value in counters.items() if isinstance(value, int)}
-        del counters["sequence"]  # telling it would change it
+        del counters["sequence"], counters["confirmed"]  # telling it would change it
         effects: list[Effect] = []
         try:
             for key, body in self._figures.take_changed(counters, now):
-                effects.append(self._publish_own(key, b"o=sys\n", body))
+                effects += self._publish_own(key, b"o=sys\n", body, now)
         except StoreFull:
             pass  # the clients' values come first; what has a number already is published
         return effects
 
-    def _publish_own(self, key: bytes, properties: bytes, body: bytes) -> Publish:
+    def _publish_own(self, key: bytes, properties: bytes, body: bytes, now: float) -> list[Effect]:
         """An update of the server's own, which no client has written. Raises StoreFull."""
         sequence = self.sequence + 1
         frames = (key, encode_sequence(sequence), self._make_uuid(), properties, body)
         self.store.apply(frames, sequence)
-        self._subtrees.count(key, sequence)
-        return Publish(frames)
+        publication = self._leave(frames, sequence, now)
+        return [] if publication is None else [Publish(publication)]
 
     def _beat_if_due(self, now: float) -> list[Effect]:
         if now >= self._next_beat:
             self._next_beat = now + self.heartbeat
             if self._greet_at == float("inf"):  # nobody has come since the last one
                 self._greet_wait = _COALESCE_SECONDS
+            self.replication.send_position(self.sequence, now)
             return self._beat(now)
         if now < self._greet_at:
             return []
@@ -375,7 +480,7 @@ class ServerProtocol:
         self._last_beat = now
         self._greet_at = float("inf")
         counts = self._subtrees.heartbeats(only_fresh=only_fresh)
-        properties = b"seq=%d\nhb=%d\nrole=active\n" % (self.sequence, self.heartbeat * 1000)
+        properties = b"seq=%d\nhb=%d\nrole=active\n" % (self.published, self.heartbeat * 1000)
         if self.packs:
             properties += _OFFER
         # HUGZ comes last: who hears it has heard the count of its own subtree.
@@ -392,8 +497,9 @@ class ServerProtocol:
         """
         if self.state is ServerState.SYNCING and not force:
             raise NotSynchronised("the copy of the active's data is not complete")
-        if self.state is ServerState.SYNCING:
-            self._forget_replication()
+        self._follower.end(incomplete=self.state is ServerState.SYNCING)
+        if self.state is not ServerState.ACTIVE:
+            self.replication.end()
         self.state = ServerState.ACTIVE
         self.suspended = False
         self._fork = self.sequence
@@ -404,7 +510,8 @@ class ServerProtocol:
         self._next_beat = now
         if self._figures is not None:
             self._figures.begin(now)
-        return self._apply_pending(now) + self._beat_if_due(now)
+        self.replication.send_position(self.sequence, now)
+        return self._settle(now) + self._apply_pending(now) + self._beat_if_due(now)
 
     def receive_epoch(self, epoch: int, now: float) -> list[Effect]:
         """A client has seen this epoch: it follows nobody in an older one.
@@ -416,6 +523,7 @@ class ServerProtocol:
         if not self.serving or epoch <= epoch_of(self.sequence):
             return []
         self.store.sequence = make_sequence(epoch + 1, 0)
+        self.replication.send_position(self.sequence, now)
         return self._beat(now)
 
     def _apply_pending(self, now: float) -> list[Effect]:
@@ -450,7 +558,7 @@ class ServerProtocol:
         self.suspended = False
         if not self.serving:
             return []
-        return self._apply_pending(now) + self._beat_if_due(now)
+        return self._settle(now) + self._apply_pending(now) + self._beat_if_due(now)
 
     def become_passive(self, now: float, diverged_since: int | None = None) -> list[Effect]:
         """Follow the active: fetch its data, keep the own copy until that is complete.
@@ -468,161 +576,82 @@ class ServerProtocol:
                 *(each for each in deletions if sequence_of(each) > diverged_since),
             )
             effects += [ReportDiverged(entries)] if entries else []
-        self.state = ServerState.SYNCING
         self.suspended = False
-        return effects + self._request_snapshot(now)
-
-    def _forget_replication(self) -> None:
-        # Uuids were learned from a snapshot that is not used: those updates are not in the map.
-        self._duplicates.clear()
-        self._queue.clear()
-        self._attempt += 1
-
-    # --- the peer
-
-    def receive_published(self, frames: Sequence[bytes], now: float) -> list[Effect]:
-        """A publication of the peer. Raises MalformedMessage.
-
-        Only a passive server follows. A number that is not the next one, or a heartbeat with a
-        number that never came, means that something was lost: then everything is fetched again.
-        """
-        sequence = check_message(frames, max_body=self.max_body)
-        if self.state not in (ServerState.PASSIVE, ServerState.SYNCING):
-            self._discarded += 1
-            return []
-        if frames[0] == HUGZ:
-            return self._hear_heartbeat(frames, now)
-        if not sequence:
-            self._hear_refusal(frames, now)
-            return []  # that, or the heartbeat of a subtree: neither changes the state
-        ttl = check_update(frames, max_body=self.max_body)
-        if self.state is ServerState.SYNCING:
-            return self._queue_publication(tuple(frames), now)
-        return self._replicate(tuple(frames), sequence, ttl, now)
-
-    def _hear_heartbeat(self, frames: Sequence[bytes], now: float) -> list[Effect]:
-        last = decode_heartbeat(frames).sequence
-        if self.state is ServerState.PASSIVE and last is not None and last > self.sequence:
-            return self._resync(now)
-        return []
-
-    def _hear_refusal(self, frames: Sequence[bytes], now: float) -> None:
-        """What the active has refused is never applied here either, whenever its copy arrives."""
-        reason = decode_refusal(frames)
-        if reason:
-            self._pending.clear_refused(frames[2])
-            self._duplicates.remember(frames[2], reason, now)
-
-    def _queue_publication(self, frames: Frames, now: float) -> list[Effect]:
-        if len(self._queue) < self.max_queued:
-            self._queue.append(frames)
-            return []
-        # The snapshot would have to bridge what finds no room here: only a newer one can.
-        self._queue.clear()
-        return self._request_snapshot(now)
-
-    def _replicate(
-        self, frames: Frames, sequence: int, ttl: float | None, now: float
-    ) -> list[Effect]:
-        if frames[2]:
-            self._pending.clear_published(frames[2], now)
-        else:
-            self._pending.clear_anonymous(frames)
-        if sequence <= self.sequence:
-            self._discarded += 1
-            return []
-        if sequence != self.sequence + 1:
-            return self._resync(now, frames)
-        try:
-            self.store.apply(frames, sequence, None if ttl is None else now + ttl)
-        except StoreFull:
-            return [OutOfSync(), *self._fail_sync(now)]
-        self._replicated += 1
-        self._duplicates.remember(frames[2], sequence, now)
-        return []
-
-    def _resync(self, now: float, frames: Frames | None = None) -> list[Effect]:
-        self._resyncs += 1
+        self.replication.end()
+        self._told_in_sync = False
         self.state = ServerState.SYNCING
-        self._queue.clear()
-        if frames is not None:
-            self._queue.append(frames)
-        return [OutOfSync(), *self._request_snapshot(now)]
+        return effects + self._follow(self._follower.begin(now))
 
-    # --- the snapshot from the peer
+    # --- the peer link, of an active server
 
-    def _request_snapshot(self, now: float) -> list[Effect]:
-        self._attempt += 1
-        self._requested_at = now
-        self._sync_expires_at = now + self.sync_timeout
-        self._collecting = self._make_store()
-        self._collected = 0
-        return [RequestSnapshot(self._attempt)]
+    def receive_from_passive(
+        self, identity: bytes, frames: Sequence[bytes], now: float
+    ) -> list[Effect]:
+        """What the passive server says: hello, or what it holds. Raises MalformedMessage."""
+        if frames[0] == HELD:
+            self.replication.receive_held(identity, decode_held(frames), self.sequence, now)
+            return self._settle(now)
+        sequence = decode_hello(frames)
+        if not self.serving:
+            self._snapshots_refused += 1
+            return []
+        self.replication.attach(identity, sequence, self.sequence, now)
+        effects = self._settle(now)
+        if sequence != self.sequence:
+            self._snapshots += 1
+            entries = (*self._applied_lately(), *self.store.snapshot(b"", now))
+            effects.append(self._snapshot(identity, b"", entries, packed=True))
+        return effects
 
-    def receive_snapshot_entry(
+    def receive_link_lost(self, now: float) -> list[Effect]:
+        """The passive server is not to be reached over the link any more."""
+        self.replication.lose()
+        return self._settle(now)
+
+    def _settle(self, now: float) -> list[Effect]:
+        """Let go what may leave by now, and say so if the passive server falls behind or is back.
+
+        A suspended server lets nothing go: the peer may have taken over.
+        """
+        if not self.serving:
+            return []
+        link = self.replication
+        link.tick(now)
+        effects: list[Effect] = [self._let_go(each) for each in link.take_due()]
+        if link.in_sync is not self._told_in_sync:
+            self._told_in_sync = link.in_sync
+            effects.append(ReportReplication(link.in_sync))
+        return effects
+
+    def _let_go(self, waiting: Waiting) -> Effect:
+        content = waiting.content
+        if isinstance(content, SendSnapshot):
+            return content
+        sequence = sequence_of(content)
+        if waiting.new:
+            self._subtrees.count(content[0], sequence)
+            self.replication.degraded += waiting.number > self.replication.confirmed
+        if waiting.asked:
+            content = _with_level(content, self.replication.level_of(sequence))
+        return Publish(content)
+
+    # --- the peer link, of a passive server
+
+    def receive_from_active(
         self, frames: Sequence[bytes], attempt: int, now: float
     ) -> list[Effect]:
-        """One entry of the snapshot that was asked for. Raises MalformedMessage."""
-        if not self._expects(attempt):
-            return []
-        ttl = check_update(frames, max_body=self.max_body)
-        entry = tuple(frames)
-        sequence = sequence_of(entry)
-        try:
-            self._collecting.apply(entry, sequence, None if ttl is None else now + ttl)
-        except StoreFull:
-            return self._fail_sync(now)
-        self._collected += 1
-        self._duplicates.remember(entry[2], sequence, now)
-        self._sync_expires_at = now + self.sync_timeout
-        return []
+        """What the active server answers to a hello, and goes on to send. MalformedMessage."""
+        return self._follow(self._follower.receive(frames, attempt, now))
 
-    def receive_snapshot_end(
-        self, frames: Sequence[bytes], attempt: int, now: float
-    ) -> list[Effect]:
-        """The snapshot is complete: use it, then what was published since.
+    def receive_link_broken(self, attempt: int, now: float) -> None:
+        """The connection to the active server has ended, with everything received before."""
+        self._follower.receive_broken(attempt, now)
 
-        One that is not as long as it says, or from an older epoch than the data held, is thrown
-        away. Raises MalformedMessage.
-        """
-        if not self._expects(attempt):
-            return []
-        end = decode_snapshot_end(frames)
-        incomplete = end.entries is not None and end.entries != self._collected
-        if incomplete or epoch_of(end.sequence) < epoch_of(self.sequence):
-            return self._fail_sync(now)
-        self.store, self._collecting = self._collecting, self._make_store()
-        self.store.sequence = end.sequence
-        self.state = ServerState.PASSIVE
-        self._reconcile_pending(now)
-        return self._catch_up(now)
-
-    def _expects(self, attempt: int) -> bool:
-        expected = self.state is ServerState.SYNCING and attempt == self._attempt
-        self._discarded += not expected
-        return expected
-
-    def _fail_sync(self, now: float) -> list[Effect]:
-        """Keep the old copy and ask again, but not in a tight circle."""
-        self.state = ServerState.SYNCING
-        self._attempt += 1
-        self._sync_expires_at = now + _SYNC_RETRY_SECONDS
-        return []
-
-    def _reconcile_pending(self, now: float) -> None:
-        """What was heard before the snapshot was asked for is in it, or lost the race."""
-        for frames in list(self._pending):
-            if self._duplicates.seen(frames[2], now) is not None:
-                self._pending.clear_published(frames[2], now)
-        self._pending.drop_heard_before(self._requested_at)
-
-    def _catch_up(self, now: float) -> list[Effect]:
-        queued, self._queue = self._queue, deque()
-        effects: list[Effect] = []
-        for frames in queued:
-            effects += self.receive_published(frames, now)
-        # A gap among the queued has said OutOfSync and asked again already.
-        return effects if effects else [Synchronised()]
+    def _follow(self, effects: list[Effect]) -> list[Effect]:
+        if self._follower.following:
+            complete = self._follower.complete
+            self.state = ServerState.PASSIVE if complete else ServerState.SYNCING
+        return effects
 
     def statistics(self) -> ServerStatistics:
         """A frozen snapshot of the counters."""
@@ -641,25 +670,35 @@ class ServerProtocol:
             conflicts=self._conflicts,
             snapshots=self._snapshots,
             snapshots_refused=self._snapshots_refused,
-            replicated=self._replicated,
-            replicas_discarded=self._discarded,
+            replicated=self._follower.replicated,
+            replicas_discarded=self._follower.discarded,
             pending_dropped=self._pending.dropped,
-            resyncs=self._resyncs,
+            resyncs=self._follower.resyncs,
+            in_sync=self.replication.in_sync,
+            confirmed=self.replication.confirmed,
+            waiting=len(self.replication.waiting),
+            held_back=self.replication.held_back,
+            degraded=self.replication.degraded,
+            unreplicated=self.replication.unreplicated,
+            links=self.replication.links,
+            links_lost=self.replication.links_lost,
         )
 
 
-def _same_answer(frames: Sequence[bytes], known: int | str) -> Frames:
-    return refusal(frames, known) if isinstance(known, str) else replace_sequence(frames, known)
+def _with_level(frames: Frames, level: str) -> Frames:
+    return (*frames[:3], with_level(frames[3], level), frames[4])
 
 
 __all__ = [
+    "Confirm",
     "Effect",
     "MalformedMessage",
     "NotSynchronised",
     "OutOfSync",
     "Publish",
     "ReportDiverged",
-    "RequestSnapshot",
+    "ReportReplication",
+    "SayHello",
     "SendSnapshot",
     "ServerProtocol",
     "ServerState",

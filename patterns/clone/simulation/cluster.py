@@ -161,7 +161,8 @@ class Cluster:
                 self._later(step.seconds, delay.cancel)
             case "drop":
                 source, to = step.nodes
-                self.network.drop(int(step.detail[0]), f"{source}.publisher", to)
+                port = "snapshots" if to in SERVERS else "publisher"
+                self.network.drop(int(step.detail[0]), f"{source}.{port}", to)
             case "switchover":
                 for server in self.active():
                     server.switchover()

@@ -66,7 +66,7 @@ class ObservedServer(Squeezed, CloneServer):
     @property
     def _confirmed(self) -> int:
         """The number up to which the server publishes as held by its peer too."""
-        return 0
+        return self.protocol.replication.confirmed
 
     @property
     def star_state(self) -> State:

@@ -162,7 +162,7 @@ def test_a_write_that_nobody_answers_fails_in_time(service):
 
 def test_a_refusal_reaches_the_caller(service):
     server = service.server()
-    server.protocol.store = KeyValueStore(max_keys=1)
+    server.protocol.store.max_keys = 1
     client = service.live(service.client())
     service.wait(client.set("first", "1"))
     with pytest.raises(WriteError) as failure:

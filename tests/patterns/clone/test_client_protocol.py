@@ -36,8 +36,10 @@ from patterns.clone.messages import (
     refusal,
 )
 from patterns.clone.outbox import Outbox
-from patterns.clone.server_protocol import Publish, SendSnapshot, ServerProtocol
+from patterns.clone.server_protocol import Publish, SayHello, SendSnapshot, ServerProtocol
 from patterns.clone.store import KeyValueStore
+
+from .linked import answer_hello, deliver
 
 _uuids = itertools.count(1)
 
@@ -881,27 +883,17 @@ class Service:
                 case Publish(frames):
                     self.publish(number, frames, now)
                 case SendSnapshot(identity, _, _, entries, end):
-                    self.answer(identity, entries, end, now)
-                case _ if hasattr(effect, "attempt"):
-                    identity = b"peer%d" % effect.attempt
-                    answer = self.servers[0].receive_snapshot_request(identity, b"", now)
-                    self.carry_out(0, answer, now)
+                    for frames in (*entries, end):
+                        self.do(self.client.receive_snapshot(frames, int(identity), now), now)
+                case SayHello(_, sequence) if self.alive[0]:
+                    answer = answer_hello(self.servers[0], self.servers[1], sequence, now)
+                    self.carry_out(1, answer, now)
 
     def publish(self, number, frames, now):
         if number == 0 and self.linked:
-            self.carry_out(1, self.servers[1].receive_published(frames, now), now)
+            self.carry_out(1, deliver(self.servers[0], self.servers[1], now), now)
         if self.bound and self.bound[0] == number and not (self.deaf and number == 0):
             self.do(self.client.receive_published(frames, self.bound[1], now), now)
-
-    def answer(self, identity, entries, end, now):
-        if identity.startswith(b"peer"):
-            attempt = int(identity[4:])
-            for entry in entries:
-                self.servers[1].receive_snapshot_entry(entry, attempt, now)
-            self.servers[1].receive_snapshot_end(end, attempt, now)
-            return
-        for frames in (*entries, end):
-            self.do(self.client.receive_snapshot(frames, int(identity), now), now)
 
     def do(self, effects, now):
         for effect in effects:

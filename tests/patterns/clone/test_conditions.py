@@ -23,6 +23,7 @@ from patterns.clone.outbox import Outbox
 from patterns.clone.server_protocol import ServerProtocol
 from patterns.clone.store import KeyValueStore
 
+from .linked import answer_hello, append
 from .services import BACKUP, PRIMARY, contents, states, update
 from .test_client_protocol import Joined, hugz, kvpub, seq
 
@@ -203,9 +204,8 @@ class Pair:
 
     def __init__(self):
         self.active, self.passive = Server(), ServerProtocol(make_uuid=uuid)
-        (request,) = self.passive.become_passive(0.0)
-        (answer,) = self.active.protocol.receive_snapshot_request(b"peer", b"", 0.0)
-        self.passive.receive_snapshot_end(answer.end, request.attempt, 0.0)
+        self.passive.become_passive(0.0)
+        answer_hello(self.active.protocol, self.passive, 0, 0.0)
 
     def set(self, body, properties=b"", its_uuid=None, replicated=True):
         frames = KVMessage(b"/a", 0, its_uuid or uuid(), properties, body).encode()
@@ -213,7 +213,7 @@ class Pair:
         published = self.active.protocol.order_update(frames, 1.0)
         assert published is not None
         if replicated:
-            self.passive.receive_published(published, 1.0)
+            append(self.passive, published, now=1.0)
         return decode_refusal(published) or sequence_of(published)
 
     def fail_over(self):
@@ -255,7 +255,7 @@ def test_a_refusal_and_the_copy_of_its_write_may_come_in_any_order(copy_first):
     assert published is not None
     steps = [
         lambda: pair.passive.receive_update(frames, 1.0),
-        lambda: pair.passive.receive_published(published, 1.0),
+        lambda: append(pair.passive, published, now=1.0),
     ]
     for step in steps if copy_first else reversed(steps):
         step()
@@ -313,12 +313,12 @@ def test_a_publication_drops_no_earlier_copy_that_has_a_condition():
     published = pair.active.protocol.order_update(first, 1.0)
     pair.passive.receive_update(second, 1.0)
     pair.passive.receive_update(first, 1.0)
-    pair.passive.receive_published(published, 1.0)  # and the second one's is lost
+    append(pair.passive, published, now=1.0)  # and the second one's is lost
     assert pair.fail_over()[1] == b"2"
     pair = Pair()
     published = pair.active.protocol.order_update(first, 1.0)
     pair.passive.receive_update(second, 1.0)
-    pair.passive.receive_published(published, 1.0)
+    append(pair.passive, published, now=1.0)
     pair.passive.receive_update(first, 1.0)
     assert pair.fail_over()[1] == b"2"
 

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from patterns.clone.client import OutboxFull, WriteError
-from patterns.clone.store import KeyValueStore
 
 from .services import contents, update
 
@@ -65,7 +64,7 @@ def test_what_is_outside_is_missing_and_cannot_be_set(service, server):
 
 def test_a_refused_write_vanishes_and_is_told_twice(service):
     server = service.server()
-    server.protocol.store = KeyValueStore(max_keys=1)
+    server.protocol.store.max_keys = 1
     client = service.live(service.client())
     told = []
     client.on_error = told.append

@@ -114,7 +114,10 @@ def test_the_backup_copies_what_was_there_and_what_comes(service):
     service.wait(client.delete("before"))
     service.loop.run_pending()
     streams = [stream.name for stream in backup.reactor.statistics().streams]
-    assert "backup.peer-snapshot" not in streams
+    assert streams.count("backup.peer-link") == 1
+    assert "primary.peer-link" not in [
+        stream.name for stream in primary.reactor.statistics().streams
+    ]
     assert contents(backup) == contents(primary) == {b"after": b"2"}
     assert backup.protocol.sequence == primary.protocol.sequence
 
@@ -136,6 +139,7 @@ def test_a_value_expires_by_order_of_the_active_only(service):
     primary, backup = service.pair()
     client = service.live(follow_both(service))
     service.wait(client.set("key", "1", ttl=5))
+    service.loop.run_pending()
     sequence = backup.protocol.sequence
     service.network.partition("primary", "backup")
     service.loop.advance(6.0)
@@ -454,10 +458,21 @@ def test_failovers_may_follow_each_other(service):
 # A passive server that has lost something
 
 
+def lose_the_next_update(service):
+    """No pipe of libzmq's loses one in the middle: this is a passive server that has a defect."""
+    lost = []
+
+    def is_next(frames):
+        lost.extend(frames[:1] if frames[0] == b"APPEND" and not lost else [])
+        return lost == frames[:1]
+
+    service.network.drop(is_next, "primary.snapshots", "backup")
+
+
 def test_a_passive_server_that_missed_an_update_fetches_everything_again(service):
     primary, backup = service.pair()
     client = service.live(follow_both(service))
-    service.network.drop(1, "primary.publisher", "backup")
+    lose_the_next_update(service)
     service.wait(client.set("key", "1"))
     service.loop.run_until(lambda: states(backup) == [State.SYNCING], timeout=1.1)
     settle(service, primary, backup)
@@ -468,10 +483,10 @@ def test_a_server_without_a_complete_copy_does_not_take_over(service):
     primary, backup = service.pair()
     client = service.live(follow_both(service))
     service.wait(client.set("key", "1"))
-    service.network.partition("backup.peer-snapshot")
-    service.network.drop(1, "primary.publisher", "backup")
+    lose_the_next_update(service)
     service.wait(client.set("key", "2"))
     service.loop.run_until(lambda: states(backup) == [State.SYNCING])
+    service.network.partition("backup.peer-link")
     service.kill(primary)
     service.loop.advance(60.0)
     assert states(backup) == [State.SYNCING]
@@ -485,9 +500,9 @@ def test_a_snapshot_of_the_peer_that_is_malformed_is_refused_and_asked_for_again
     primary, backup = service.pair()
     client = service.live(follow_both(service))
     service.wait(client.set("key", "1"))
-    service.network.drop(1, "primary.publisher", "backup")
+    lose_the_next_update(service)
     loss = service.network.drop(
-        lambda frames: frames[0] == b"key", "primary", "backup.peer-snapshot"
+        lambda frames: frames[0] == b"KVPACK", "primary", "backup.peer-link"
     )
     service.wait(client.set("key", "2"))
     service.loop.run_until(lambda: loss.dropped == 1)

@@ -22,14 +22,15 @@ from patterns.clone.messages import (
     refusal,
     sequence_of,
 )
+from patterns.clone.peer_link import OtherVersion, encode_append
 from patterns.clone.pending import PendingList
 from patterns.clone.server_protocol import (
-    PEER_IDENTITY,
+    Confirm,
     NotSynchronised,
     OutOfSync,
     Publish,
     ReportDiverged,
-    RequestSnapshot,
+    SayHello,
     SendSnapshot,
     ServerProtocol,
     ServerState,
@@ -37,6 +38,18 @@ from patterns.clone.server_protocol import (
 )
 from patterns.clone.store import KeyValueStore
 from patterns.clone.subtrees import SubtreeCounts
+
+from .linked import (
+    answer_hello,
+    append,
+    attempt_of,
+    deliver,
+    hear,
+    kthxbai,
+    position,
+    send_entries,
+    send_snapshot,
+)
 
 _uuids = itertools.count(1)
 
@@ -72,16 +85,10 @@ def active(now=0.0, **arguments):
 def passive(now=0.0, entries=(), sequence=None, **arguments):
     """A passive server that has fetched `entries` from an active in epoch 1."""
     protocol = server(**arguments)
-    (request,) = protocol.become_passive(now)
-    for entry in entries:
-        protocol.receive_snapshot_entry(entry, request.attempt, now)
-    end = kthxbai(len(entries), seq(len(entries)) if sequence is None else sequence)
-    assert protocol.receive_snapshot_end(end, request.attempt, now) == [Synchronised()]
+    protocol.become_passive(now)
+    sequence = seq(len(entries)) if sequence is None else sequence
+    assert send_snapshot(protocol, entries, sequence, now) == [Synchronised(), Confirm()]
     return protocol
-
-
-def kthxbai(entries, sequence):
-    return (KTHXBAI, encode_sequence(sequence), b"", b"chpx=1\nn=%d\n" % entries, b"")
 
 
 def published(effects):
@@ -205,7 +212,7 @@ class TestExpiry:
     def test_s6_5_f15_a_passive_never_expires(self):
         entries = [kvpub(seq(1), b"/a", b"1", b"ttl=5\n")]
         protocol = passive(0.0, entries)
-        assert protocol.tick(99.0) == []
+        assert published(protocol.tick(99.0)) == []
         assert contents(protocol) == {b"/a": b"1"}
         assert protocol.sequence == seq(1)
 
@@ -240,7 +247,8 @@ class TestHeartbeat:
         assert [now for now in times if beats(protocol.tick(now))] == [1.0, 2.0]
 
     def test_s6_6_f31_only_the_active_beats(self):
-        assert [passive().tick(now) for now in (1.0, 2.0, 3.0)] == [[], [], []]
+        follower = passive()
+        assert [beats(follower.tick(now)) for now in (1.0, 2.0, 3.0)] == [[], [], []]
         starting = server()
         assert starting.tick(1.0) == []
         assert starting.receive_subscription(HUGZ, True, 1.0) == []
@@ -367,137 +375,225 @@ class TestSnapshot:
 class TestPassive:
     def test_it_follows_what_the_active_publishes(self):
         protocol = passive(0.0, [kvpub(seq(1), b"/a", b"1")])
-        assert protocol.receive_published(kvpub(seq(2), b"/a", b"2"), 1.0) == []
-        assert protocol.receive_published(kvpub(seq(3), b"/b", b"3"), 1.0) == []
+        two, three = kvpub(seq(2), b"/a", b"2"), kvpub(seq(3), b"/b", b"3")
+        assert append(protocol, two, three, now=1.0) == [Confirm()]
         assert contents(protocol) == {b"/a": b"2", b"/b": b"3"}
         assert protocol.sequence == seq(3)
 
     def test_a_number_it_knows_is_discarded(self):
         protocol = passive(0.0, [kvpub(seq(1), b"/a", b"1")], sequence=seq(5))
-        protocol.receive_published(kvpub(seq(5), b"/a", b"old"), 1.0)
+        assert append(protocol, kvpub(seq(5), b"/a", b"old"), now=1.0) == []
         assert contents(protocol) == {b"/a": b"1"}
 
     def test_f30_s6_17_a_hole_is_noticed_and_everything_fetched_again(self):
         protocol = passive()
-        effects = protocol.receive_published(kvpub(seq(2), b"/b"), 1.0)
-        assert [type(effect) for effect in effects] == [OutOfSync, RequestSnapshot]
+        effects = append(protocol, kvpub(seq(2), b"/b"), now=1.0)
+        assert effects == [OutOfSync(), SayHello(attempt_of(protocol), 0)]
         assert protocol.state is ServerState.SYNCING
-        attempt = effects[1].attempt
-        protocol.receive_snapshot_entry(kvpub(seq(1), b"/a"), attempt, 1.1)
-        end = kthxbai(1, seq(1))
-        assert protocol.receive_snapshot_end(end, attempt, 1.1) == [Synchronised()]
+        entries = [kvpub(seq(1), b"/a"), kvpub(seq(2), b"/b")]
+        assert send_snapshot(protocol, entries, seq(2), 1.1) == [Synchronised(), Confirm()]
         assert contents(protocol) == {b"/a": b"x", b"/b": b"x"}
 
-    def test_f30_s6_17_a_lost_tail_is_noticed_by_the_heartbeat(self):
+    def test_f30_s6_17_a_lost_tail_is_noticed_by_the_position(self):
         protocol = passive()
-        quiet = heartbeat(b"seq=%d\n" % seq(0))
-        assert protocol.receive_published(quiet, 1.0) == []
-        ahead = heartbeat(b"seq=%d\n" % seq(1))
-        assert OutOfSync() in protocol.receive_published(ahead, 2.0)
+        assert position(protocol, seq(0), 1.0) == [Confirm()]
+        assert OutOfSync() in position(protocol, seq(1), 2.0)
 
     def test_an_update_of_a_new_epoch_is_a_hole(self):
         protocol = passive()
-        effects = protocol.receive_published(kvpub(seq(1, epoch=2), b"/a"), 1.0)
-        assert OutOfSync() in effects
+        assert OutOfSync() in append(protocol, kvpub(seq(1, epoch=2), b"/a"), now=1.0)
 
-    def test_heartbeats_of_subtrees_and_refusals_change_nothing(self):
+    def test_a_refusal_changes_nothing(self):
         protocol = passive()
         before = protocol.statistics()
-        protocol.receive_published(heartbeat(b"seq=9\nn=4\n", b"/a/"), 1.0)
-        protocol.receive_published(kvpub(0, b"/a", b"", b"refused=full\n"), 1.0)
+        assert append(protocol, kvpub(0, b"/a", b"", b"refused=full\n"), now=1.0) == []
         assert protocol.statistics() == before
 
     def test_s6_16_the_active_does_not_listen_to_its_peer(self):
         protocol = active()
-        protocol.receive_published(kvpub(seq(9), b"/a"), 1.0)
+        append(protocol, kvpub(seq(9), b"/a"), now=1.0)
         assert contents(protocol) == {}
         assert protocol.sequence == seq(0)
 
-    @pytest.mark.parametrize("frames", [[b"x"], kvpub(seq(1), KTHXBAI)])
-    def test_a_malformed_publication_changes_nothing(self, frames):
+    @pytest.mark.parametrize(
+        "frames",
+        [
+            [],
+            [b"x"],
+            kvpub(seq(1), b"/a"),
+            encode_append([kvpub(seq(1), b"/a"), kvpub(seq(2), KTHXBAI)]),
+            (b"APPEND", b"", b""),
+            (b"POSITION", b"1"),
+            (b"LINK", b"2"),
+        ],
+    )
+    def test_a_malformed_message_over_the_link_changes_nothing(self, frames):
         protocol = passive()
         before = protocol.statistics()
         with pytest.raises(MalformedMessage):
-            protocol.receive_published(frames, 1.0)
+            hear(protocol, frames, 1.0)
         assert protocol.statistics() == before
 
     def test_a_store_without_room_is_out_of_sync_and_does_not_hurry(self):
         protocol = passive(make_store=lambda: KeyValueStore(max_keys=0))
-        assert protocol.receive_published(kvpub(seq(1), b"/a"), 1.0) == [OutOfSync()]
+        assert append(protocol, kvpub(seq(1), b"/a"), now=1.0) == [OutOfSync()]
         assert protocol.tick(1.5) == []
-        assert isinstance(protocol.tick(2.0)[0], RequestSnapshot)
+        assert protocol.tick(2.0) == [SayHello(attempt_of(protocol), 0)]
+
+
+class TestLinkThatBreaks:
+    """A dead active server looks no different, so the copy stays complete: it may have to lead."""
+
+    def test_silence_is_no_hole_and_hello_is_said_again_with_the_own_number(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/a")], heartbeat=1.0)
+        assert protocol.deadline == 2.0
+        assert protocol.tick(1.9) == []
+        assert protocol.tick(2.0) == [SayHello(2, seq(1))]
+        assert protocol.tick(4.0) == [SayHello(3, seq(1))]
+        assert protocol.state is ServerState.PASSIVE
+
+    def test_whatever_comes_over_the_link_ends_the_silence(self):
+        protocol = passive(0.0, heartbeat=1.0)
+        append(protocol, kvpub(seq(1), b"/a"), now=1.5)
+        assert protocol.tick(3.4) == []
+        position(protocol, seq(1), 3.4)
+        assert protocol.tick(5.3) == []
+
+    def test_after_a_broken_connection_hello_is_said_soon(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/a")])
+        protocol.receive_link_broken(attempt_of(protocol), 0.5)
+        assert protocol.tick(0.59) == []
+        assert protocol.tick(0.6) == [SayHello(2, seq(1))]
+        assert protocol.state is ServerState.PASSIVE
+
+    def test_the_end_of_an_earlier_connection_says_nothing(self):
+        protocol = passive(0.0)
+        protocol.tick(2.0)
+        protocol.receive_link_broken(1, 2.1)
+        assert protocol.deadline == 4.0
+
+    def test_an_answer_with_the_same_number_changes_nothing(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/a")])
+        protocol.tick(2.0)
+        assert position(protocol, seq(1), 2.1) == [Confirm()]
+        assert append(protocol, kvpub(seq(2), b"/b"), now=2.2) == [Confirm()]
+        assert contents(protocol) == {b"/a": b"x", b"/b": b"x"}
+        assert protocol.statistics().resyncs == 0
+
+    def test_an_answer_with_a_higher_number_is_followed_by_everything(self):
+        protocol = passive(0.0, [kvpub(seq(1), b"/a")])
+        protocol.tick(2.0)
+        assert position(protocol, seq(2), 2.1) == [OutOfSync()]
+        assert protocol.state is ServerState.SYNCING
+        append(protocol, kvpub(seq(3), b"/c"), now=2.2)
+        send_entries(protocol, [kvpub(seq(2), b"/b")], 2.2)
+        assert hear(protocol, kthxbai(1, seq(2)), 2.3) == [Synchronised(), Confirm()]
+        assert contents(protocol) == {b"/b": b"x", b"/c": b"x"}
+        assert protocol.statistics().resyncs == 1
+
+    def test_an_answer_with_a_lower_number_is_left_to_binary_star(self):
+        protocol = passive(0.0, [kvpub(seq(1, epoch=2), b"/a")], sequence=seq(1, epoch=2))
+        protocol.tick(2.0)
+        assert position(protocol, seq(9), 2.1) == []
+        send_entries(protocol, [kvpub(seq(9), b"/b")], 2.2)
+        assert hear(protocol, kthxbai(1, seq(9)), 2.3) == []
+        assert contents(protocol) == {b"/a": b"x"}
+        assert protocol.state is ServerState.PASSIVE
+
+    def test_a_server_that_leads_says_no_hello_and_hears_nothing(self):
+        protocol = passive(0.0)
+        attempt = attempt_of(protocol)
+        protocol.become_active(1.0)
+        assert not any(isinstance(each, SayHello) for each in protocol.tick(9.0))
+        assert position(protocol, seq(9), 9.1, attempt) == []
+
+    def test_another_version_is_named(self):
+        protocol = passive(0.0)
+        with pytest.raises(OtherVersion, match="version b'2'.*same release"):
+            hear(protocol, (b"LINK", b"2"), 1.0)
+        with pytest.raises(OtherVersion, match="version b'2'"):
+            active().receive_from_passive(b"peer", (b"LINK", b"2", bytes(8)), 1.0)
 
 
 class TestSyncing:
-    def test_it_begins_with_a_request(self):
-        assert server().become_passive(0.0) == [RequestSnapshot(1)]
+    def test_it_begins_with_a_hello_that_asks_for_everything(self):
+        assert server().become_passive(0.0) == [SayHello(1, 0)]
+        assert passive(0.0, [kvpub(seq(1), b"/a")]).become_passive(1.0) == [SayHello(2, 0)]
 
     def test_the_snapshot_is_collected_aside_and_swapped_in_at_its_end(self):
         protocol = passive(0.0, [kvpub(seq(1), b"/old")])
-        (request,) = protocol.become_passive(1.0)
-        protocol.receive_snapshot_entry(kvpub(seq(2), b"/new"), request.attempt, 1.0)
+        protocol.become_passive(1.0)
+        position(protocol, seq(3), 1.0)
+        send_entries(protocol, [kvpub(seq(2), b"/new")], 1.0)
         assert contents(protocol) == {b"/old": b"x"}
-        protocol.receive_snapshot_end(kthxbai(1, seq(3)), request.attempt, 1.0)
+        hear(protocol, kthxbai(1, seq(3)), 1.0)
         assert contents(protocol) == {b"/new": b"x"}
         assert protocol.sequence == seq(3)
 
-    def test_what_is_published_meanwhile_is_applied_afterwards_if_it_is_newer(self):
+    def test_what_is_appended_meanwhile_is_applied_afterwards(self):
         protocol = server()
-        (request,) = protocol.become_passive(0.0)
-        for number in (1, 2, 3):
-            protocol.receive_published(kvpub(seq(number), b"/a", b"%d" % number), 0.1)
-        protocol.receive_snapshot_entry(kvpub(seq(2), b"/a", b"2"), request.attempt, 0.2)
-        protocol.receive_snapshot_end(kthxbai(1, seq(2)), request.attempt, 0.2)
+        protocol.become_passive(0.0)
+        position(protocol, seq(2), 0.1)
+        send_entries(protocol, [kvpub(seq(2), b"/a", b"2")], 0.2)
+        assert append(protocol, kvpub(seq(3), b"/a", b"3"), now=0.2) == []
+        hear(protocol, kthxbai(1, seq(2)), 0.2)
         assert contents(protocol) == {b"/a": b"3"}
         assert protocol.state is ServerState.PASSIVE
 
     def test_a_hole_among_them_is_noticed(self):
         protocol = server()
-        (request,) = protocol.become_passive(0.0)
-        for number in (3, 5, 6):
-            protocol.receive_published(kvpub(seq(number), b"/%d" % number), 0.1)
-        effects = protocol.receive_snapshot_end(kthxbai(0, seq(2)), request.attempt, 0.2)
-        assert [type(effect) for effect in effects] == [OutOfSync, RequestSnapshot]
-        effects = protocol.receive_snapshot_end(kthxbai(0, seq(4)), effects[1].attempt, 0.3)
-        assert effects == [Synchronised()]
-        assert set(contents(protocol)) == {b"/5", b"/6"}
+        protocol.become_passive(0.0)
+        position(protocol, seq(2), 0.1)
+        append(protocol, *[kvpub(seq(number), b"/%d" % number) for number in (3, 5)], now=0.1)
+        effects = hear(protocol, kthxbai(0, seq(2)), 0.2)
+        assert effects == [OutOfSync(), SayHello(attempt_of(protocol), 0)]
+        assert protocol.state is ServerState.SYNCING
 
     @pytest.mark.parametrize("end", [kthxbai(2, seq(9)), kthxbai(1, seq(9, epoch=0))])
     def test_an_incomplete_or_outdated_snapshot_is_thrown_away(self, end):
         protocol = passive(0.0, [kvpub(seq(1), b"/old")])
-        (request,) = protocol.become_passive(1.0)
-        protocol.receive_snapshot_entry(kvpub(seq(2), b"/new"), request.attempt, 1.0)
-        assert protocol.receive_snapshot_end(end, request.attempt, 1.0) == []
+        protocol.become_passive(1.0)
+        position(protocol, seq(9), 1.0)
+        send_entries(protocol, [kvpub(seq(2), b"/new")], 1.0)
+        assert hear(protocol, end, 1.0) == []
         assert protocol.state is ServerState.SYNCING
         assert contents(protocol) == {b"/old": b"x"}
-        assert protocol.tick(2.0) == [RequestSnapshot(request.attempt + 2)]
+        assert protocol.tick(1.9) == []
+        assert protocol.tick(2.0) == [SayHello(attempt_of(protocol), 0)]
 
     def test_f10_s6_9_a_snapshot_that_stops_is_asked_for_again(self):
         protocol = server(sync_timeout=5.0)
-        (request,) = protocol.become_passive(0.0)
-        protocol.receive_snapshot_entry(kvpub(seq(1), b"/a"), request.attempt, 3.0)
+        protocol.become_passive(0.0)
+        position(protocol, seq(1), 0.1)
+        send_entries(protocol, [kvpub(seq(1), b"/a")], 3.0)
+        position(protocol, seq(1), 4.0)
+        assert protocol.deadline == 8.0
         assert protocol.tick(7.9) == []
-        (again,) = protocol.tick(8.0)
-        assert again.attempt != request.attempt
+        assert protocol.tick(8.0) == [SayHello(2, 0)]
 
-    def test_f26_answers_to_an_earlier_request_are_discarded(self):
+    def test_f28_a_hello_that_nobody_answers_is_said_again(self):
+        protocol = server(heartbeat=1.0)
+        protocol.become_passive(0.0)
+        assert protocol.tick(1.9) == []
+        assert protocol.tick(2.0) == [SayHello(2, 0)]
+        assert protocol.tick(4.0) == [SayHello(3, 0)]
+
+    def test_f26_answers_to_an_earlier_hello_are_discarded(self):
         protocol = server()
         (first,) = protocol.become_passive(0.0)
         (second,) = protocol.tick(9.0)
-        protocol.receive_snapshot_entry(kvpub(seq(1), b"/a"), first.attempt, 9.1)
-        assert protocol.receive_snapshot_end(kthxbai(1, seq(1)), first.attempt, 9.1) == []
+        entries = [kvpub(seq(1), b"/a")]
+        assert send_snapshot(protocol, entries, seq(1), 9.1, first.attempt) == []
         assert protocol.state is ServerState.SYNCING
-        end = kthxbai(0, seq(2))
-        assert protocol.receive_snapshot_end(end, second.attempt, 9.2) == [Synchronised()]
+        assert send_snapshot(protocol, [], seq(2), 9.2, second.attempt)[0] == Synchronised()
         assert contents(protocol) == {}
 
     def test_the_queue_has_a_limit(self):
         protocol = server(max_queued=2)
         protocol.become_passive(0.0)
-        effects = []
-        for number in (1, 2, 3):
-            effects += protocol.receive_published(kvpub(seq(number), b"/a"), 0.1)
-        assert [type(effect) for effect in effects] == [RequestSnapshot]
+        position(protocol, seq(0), 0.1)
+        effects = append(protocol, *[kvpub(seq(n), b"/a") for n in (1, 2, 3)], now=0.1)
+        assert effects == [SayHello(2, 0)]
 
     def test_s6_8_f9_it_does_not_become_active_unless_forced(self):
         protocol = server()
@@ -510,10 +606,10 @@ class TestSyncing:
 
     def test_a_forced_server_does_not_take_unused_entries_for_applied(self):
         protocol = server()
-        (request,) = protocol.become_passive(0.0)
+        protocol.become_passive(0.0)
         frames = kvset(b"/a")
-        entry = (frames[0], encode_sequence(seq(1)), *frames[2:])
-        protocol.receive_snapshot_entry(entry, request.attempt, 0.5)
+        position(protocol, seq(1), 0.4)
+        send_entries(protocol, [(frames[0], encode_sequence(seq(1)), *frames[2:])], 0.5)
         protocol.become_active(1.0, force=True)
         protocol.receive_update(frames, 1.0)
         assert contents(protocol) == {b"/a": b"x"}
@@ -526,10 +622,10 @@ class TestSyncing:
         effects = protocol.become_passive(2.0, fork)
         farewell, *rest = effects
         assert farewell == Publish(heartbeat(b"role=passive\n"))
-        assert [type(effect) for effect in rest] == [ReportDiverged, RequestSnapshot]
+        assert [type(effect) for effect in rest] == [ReportDiverged, SayHello]
         assert [entry[0] for entry in rest[0].entries] == [b"/b"]
         nothing = active()
-        assert nothing.become_passive(2.0, nothing.sequence)[1:] == [RequestSnapshot(1)]
+        assert nothing.become_passive(2.0, nothing.sequence)[1:] == [SayHello(2, 0)]
 
 
 @pytest.mark.parametrize("heartbeat", [0.0, -1.0, float("nan"), 121.0])
@@ -583,7 +679,7 @@ class TestFigures:
 
     def test_a_passive_server_tells_nothing_and_a_new_active_everything(self):
         protocol = passive(0.0, figures=OwnFigures())
-        assert protocol.tick(20.0) == []
+        assert published(protocol.tick(20.0)) == []
         told = self.told(protocol.become_active(21.0) + protocol.tick(21.0))
         assert told[b"$SYS/epoch"] == b"%d" % epoch_of(protocol.sequence)
 
@@ -629,9 +725,9 @@ class TestPromotion:
         for body in (b"1", b"2", b"2"):
             protocol.receive_update((b"/a", bytes(8), b"", b"", body), 1.0)
         for number, body in enumerate((b"1", b"2"), 1):
-            protocol.receive_published((b"/a", encode_sequence(seq(number)), b"", b"", body), 1.1)
+            append(protocol, (b"/a", encode_sequence(seq(number)), b"", b"", body), now=1.1)
         assert protocol.statistics().pending == 1  # the second copy of the same is another write
-        protocol.receive_published(kvpub(seq(3), b"/a", b""), 1.2)
+        append(protocol, kvpub(seq(3), b"/a", b""), now=1.2)
         effects = protocol.become_active(2.0)
         assert [frames[4] for frames in published(effects)] == [b"2"]
 
@@ -651,16 +747,16 @@ class TestPromotion:
 
     def test_s6_3_f12_f14_what_the_active_published_never_is_pending(self):
         protocol = passive()
-        protocol.receive_published(kvpub(seq(1), b"/a", b"1"), 1.0)
-        protocol.receive_published(kvpub(seq(2), b"/a", b"", b"o=ttl\n"), 1.0)
-        protocol.receive_published(kvpub(seq(3), b"/a", b"3"), 1.0)
+        append(protocol, kvpub(seq(1), b"/a", b"1"), now=1.0)
+        append(protocol, kvpub(seq(2), b"/a", b"", b"o=ttl\n"), now=1.0)
+        append(protocol, kvpub(seq(3), b"/a", b"3"), now=1.0)
         assert published(protocol.become_active(2.0)) == []
         assert contents(protocol) == {b"/a": b"3"}
 
     def test_s6_4_nothing_stays_pending_for_ever(self):
         protocol = passive()
         for number in range(1, 101):
-            protocol.receive_published(kvpub(seq(number), b"/a", b"", b"o=ttl\n"), 1.0)
+            append(protocol, kvpub(seq(number), b"/a", b"", b"o=ttl\n"), now=1.0)
             protocol.receive_update(kvset(b"/b"), 1.0)
         protocol.tick(12.0)
         assert protocol.statistics().pending == 0
@@ -670,14 +766,14 @@ class TestPromotion:
         protocol = passive()
         write = kvset(b"/a", b"1")
         protocol.receive_update(write, 1.0)
-        protocol.receive_published((write[0], encode_sequence(seq(1)), *write[2:]), 1.1)
+        append(protocol, (write[0], encode_sequence(seq(1)), *write[2:]), now=1.1)
         assert protocol.statistics().pending == 0
         assert published(protocol.become_active(2.0)) == []
 
     def test_a_copy_that_arrives_after_the_publication_is_not_pending_either(self):
         protocol = passive()
         write = kvset(b"/a", b"1")
-        protocol.receive_published((write[0], encode_sequence(seq(1)), *write[2:]), 1.0)
+        append(protocol, (write[0], encode_sequence(seq(1)), *write[2:]), now=1.0)
         protocol.receive_update(write, 1.1)
         assert published(protocol.become_active(2.0)) == []
 
@@ -689,7 +785,7 @@ class TestPromotion:
         protocol.receive_update(older, 1.0)
         if copy_first:
             protocol.receive_update(newer, 1.1)
-        protocol.receive_published(publication, 1.2)
+        append(protocol, publication, now=1.2)
         if not copy_first:
             protocol.receive_update(newer, 1.3)
         protocol.become_active(2.0)
@@ -700,7 +796,7 @@ class TestPromotion:
         older, newer = kvset(b"/a", b"old"), kvset(b"/a", b"new")
         protocol.receive_update(older, 1.0)
         protocol.receive_update(newer, 1.1)
-        protocol.receive_published((older[0], encode_sequence(seq(1)), *older[2:]), 1.2)
+        append(protocol, (older[0], encode_sequence(seq(1)), *older[2:]), now=1.2)
         protocol.receive_update(older, 3.0)  # its writer has not heard the answer
         protocol.become_active(4.0)
         assert contents(protocol) == {b"/a": b"new"}
@@ -722,7 +818,7 @@ class TestPromotion:
     def test_s6_11_what_is_older_than_the_snapshot_is_not_applied_again(self):
         protocol = server()
         protocol.receive_update(kvset(b"/a", b"overwritten long since"), 1.0)
-        (request,) = protocol.become_passive(2.0)
+        protocol.become_passive(2.0)
         late = kvset(b"/b", b"late")
         protocol.receive_update(late, 2.5)
         known = kvset(b"/c", b"known")
@@ -731,9 +827,7 @@ class TestPromotion:
             kvpub(seq(7), b"/a", b"new"),
             (known[0], encode_sequence(seq(8)), *known[2:]),
         ]
-        for entry in entries:
-            protocol.receive_snapshot_entry(entry, request.attempt, 3.0)
-        protocol.receive_snapshot_end(kthxbai(2, seq(8)), request.attempt, 3.0)
+        send_snapshot(protocol, entries, seq(8), 3.0)
         effects = protocol.become_active(4.0)
         assert [frames[2] for frames in published(effects)] == [late[2]]
         assert contents(protocol)[b"/a"] == b"new"
@@ -742,7 +836,7 @@ class TestPromotion:
         protocol = passive()
         for key in (b"/a", b"/b"):
             protocol.receive_update(kvset(key, its_uuid=b""), 1.0)
-        protocol.receive_published(kvpub(seq(1), b"/c", its_uuid=b""), 1.0)
+        append(protocol, kvpub(seq(1), b"/c", its_uuid=b""), now=1.0)
         protocol.become_active(2.0)
         assert set(contents(protocol)) == {b"/a", b"/b", b"/c"}
 
@@ -757,7 +851,7 @@ class TestPromotion:
         in_snapshot = (earlier[0], encode_sequence(seq(1)), *earlier[2:])
         protocol = passive(0.0, [in_snapshot])
         publication = (write[0], encode_sequence(seq(2)), *write[2:])
-        protocol.receive_published(publication, 1.0)
+        append(protocol, publication, now=1.0)
         protocol.become_active(2.0)
         assert published(protocol.receive_update(write, 3.0)) == [publication]
         assert published(protocol.receive_update(earlier, 3.0)) == [in_snapshot]
@@ -876,21 +970,17 @@ writes = st.lists(
 def test_a_passive_that_took_over_holds_what_the_active_held(steps, joined, lost_from):
     """Whatever the instant of joining and of the active's death, with the clients' copies."""
     first, second = active(), server()
-    request = None
     for number, (key, body) in enumerate(steps):
+        now = number / 10
         if number == joined:
-            (request,) = second.become_passive(float(number))
-            (snapshot,) = first.receive_snapshot_request(b"peer", b"", float(number))
-            for entry in snapshot.entries:
-                second.receive_snapshot_entry(entry, request.attempt, float(number))
-            second.receive_snapshot_end(snapshot.end, request.attempt, float(number))
+            second.become_passive(now)
+            answer_hello(first, second, 0, now)
         write = kvset(key, body)
-        effects = first.receive_update(write, number / 10)
-        second.receive_update(write, number / 10)
-        if request is not None and number < lost_from:
-            for frames in published(effects):
-                second.receive_published(frames, number / 10)
-    if request is None:
+        first.receive_update(write, now)
+        second.receive_update(write, now)
+        if number < lost_from:
+            deliver(first, second, now)
+    if second.state is not ServerState.PASSIVE:
         return
     second.become_active(len(steps) / 10)
     assert contents(second) == contents(first)
@@ -901,12 +991,9 @@ class TestWhatSimulationFound:
 
     def joined(self, protocol, now=0.0):
         """A passive server with the snapshot that `protocol` gives to its peer."""
-        (snapshot,) = protocol.receive_snapshot_request(PEER_IDENTITY + uuid(), b"", now)
         follower = server()
-        (request,) = follower.become_passive(now)
-        for entry in snapshot.entries:
-            follower.receive_snapshot_entry(entry, request.attempt, now)
-        assert follower.receive_snapshot_end(snapshot.end, request.attempt, now) == [Synchronised()]
+        follower.become_passive(now)
+        assert answer_hello(protocol, follower, 0, now) == [Synchronised(), Confirm()]
         return follower
 
     def test_a_copy_that_comes_after_the_snapshot_is_not_applied_again(self):

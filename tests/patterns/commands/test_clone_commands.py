@@ -16,7 +16,6 @@ from patterns.clone import model1, model2, model3, model4, model5, model6
 from patterns.clone.client import CloneClient
 from patterns.clone.handlers import CloneServer
 from patterns.clone.messages import snapshot_request
-from patterns.clone.store import KeyValueStore
 from patterns.commands.clone_session import printable
 from reactor import Reactor
 
@@ -291,7 +290,7 @@ class ThreadedServer:
 
     def __init__(self, max_keys):
         self._server = CloneServer(0)
-        self._server.protocol.store = KeyValueStore(max_keys=max_keys)
+        self._server.protocol.store.max_keys = max_keys
         self._ready = threading.Event()
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),))
 

@@ -16,6 +16,7 @@ from patterns.binary_star.table import TABLE, Event
 from patterns.clone import client_protocol, handlers, interfaces
 from patterns.clone.client_effects import Deleted
 from patterns.clone.client_protocol import ClientProtocol
+from patterns.clone.following import Follower
 from patterns.clone.handlers import CloneServer
 from patterns.clone.losses import LossDetector
 from patterns.clone.messages import encode_sequence, sequence_of
@@ -165,12 +166,13 @@ def _(patch):
 
 @mutant("a gap in what the passive server hears is ignored", "F30", "squeeze")
 def _(patch):
-    def resync(original, self, now, frames=None):
-        if frames is not None:
-            self.store.apply(frames, sequence_of(frames))
-        return []
+    def replicate(original, self, frames, sequence, now):
+        store = self._holdings.store
+        store.sequence = max(store.sequence, sequence - 1)
+        return original(self, frames, sequence, now)
 
-    wrap(patch, ServerProtocol, "_resync", resync)
+    wrap(patch, Follower, "_replicate", replicate)
+    returns(patch, Follower, "_resync", [])
 
 
 @mutant("the passive server expires values itself", "F15", "crash-ttl", 44)
@@ -194,12 +196,13 @@ def _(patch):
 
 @mutant("what the active has published is pending as well", "F14", "crash")
 def _(patch):
-    def replicate(original, self, frames, sequence, ttl, now):
-        effects = original(self, frames, sequence, ttl, now)
-        self._pending.add((frames[0], bytes(8), b"p" * 8 + frames[2][:8], *frames[3:]), now)
+    def replicate(original, self, frames, sequence, now):
+        effects = original(self, frames, sequence, now)
+        pending = self._holdings.pending
+        pending.add((frames[0], bytes(8), b"p" * 8 + frames[2][:8], *frames[3:]), now)
         return effects
 
-    wrap(patch, ServerProtocol, "_replicate", replicate)
+    wrap(patch, Follower, "_replicate", replicate)
 
 
 @mutant("what is pending is dropped at a promotion", "F11", "crash")
@@ -230,7 +233,7 @@ def _(patch):
     def become_active(original, self, epoch, forced):
         effects = self.protocol.become_active(self.reactor.now(), epoch, force=forced)
         kept = [e for e in effects if not isinstance(e, Publish) or not sequence_of(e.frames)]
-        self._close_peer_snapshot()
+        self._follower.close()
         self.carry_out(kept)
         self.arm()
 
@@ -369,10 +372,14 @@ def _(patch):
 
 @mutant("a replica's deadline counts from its own beginning", "F16", "crash-ttl")
 def _(patch):
-    def replicate(original, self, frames, sequence, ttl, now):
-        return original(self, frames, sequence, None if ttl is None else ttl / 4, now)
+    def replicate(original, self, frames, sequence, now):
+        effects = original(self, frames, sequence, now)
+        store = self._holdings.store
+        if deadline := store._deadlines.get(frames[0]):
+            store._set_deadline(frames[0], now + (deadline - now) / 4)
+        return effects
 
-    wrap(patch, ServerProtocol, "_replicate", replicate)
+    wrap(patch, Follower, "_replicate", replicate)
 
 
 @mutant("a refresh does not prolong", "F16", "calm-ttl")

@@ -1,0 +1,295 @@
+"""How a passive Clone server follows the active one: over the peer link, in order, without a hole.
+
+It says hello with the number that it holds. If that is the active's, nothing else is fetched; else
+a snapshot follows over the same link, and what is appended meanwhile is applied after it. A link
+that breaks or falls silent is no sign that something is missing, and a dead active server looks no
+different: the copy stays complete, so that this server may take over, and hello is said again.
+
+Time is an argument: monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from patterns.clone.holdings import Holdings
+from patterns.clone.messages import (
+    MAX_BODY,
+    Frames,
+    MalformedMessage,
+    check_content,
+    decode_refusal,
+    decode_snapshot_end,
+    epoch_of,
+    is_snapshot_end,
+    sequence_of,
+)
+from patterns.clone.packs import decode_pack, is_pack
+from patterns.clone.peer_link import (
+    APPEND,
+    LINK,
+    POSITION,
+    OtherVersion,
+    decode_append,
+    decode_position,
+    version_problem,
+)
+from patterns.clone.server_effects import (
+    Confirm,
+    Effect,
+    OutOfSync,
+    SayHello,
+    Synchronised,
+)
+from patterns.clone.store import KeyValueStore, StoreFull
+
+# A snapshot that was refused or is not what it says is asked for again after this time.
+_SYNC_RETRY_SECONDS = 1.0
+# After the link broke: a peer that was killed is replaced before, one that is there is not missed.
+_RECONNECT_SECONDS = 0.1
+# So many heartbeats without a word over the link, and hello is said again.
+_SILENT_HEARTBEATS = 2
+
+
+class Follower:
+    """The passive server's end of the peer link; it changes `holdings`, and nothing else does.
+
+    `complete` is whether the copy has no hole. `sync_timeout` seconds without progress make it ask
+    for the snapshot again. At most `max_queued` updates wait for the end of one. An attempt is one
+    hello with what answers it: what comes from an earlier one is discarded.
+    """
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        *,
+        make_store: Callable[[], KeyValueStore] = KeyValueStore,
+        heartbeat: float = 1.0,
+        sync_timeout: float = 5.0,
+        max_queued: int = 100_000,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self.complete = False
+        self.attempt = 0
+        self.following = False
+        self.replicated = self.discarded = self.resyncs = 0
+        self._holdings = holdings
+        self._make_store = make_store
+        self._silence = _SILENT_HEARTBEATS * heartbeat
+        self._sync_timeout = sync_timeout
+        self._max_queued = max_queued
+        self._max_body = max_body
+        self._asked_at = 0.0
+        self._hello_at = float("inf")  # the next one, if nothing comes before
+        self._answered = False  # this attempt has had its first position
+        self._collecting = make_store()
+        self._collected = 0
+        self._queue: deque[Frames] = deque()
+
+    @property
+    def sequence(self) -> int:
+        """The number of the newest update held."""
+        return self._holdings.store.sequence
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, None if never."""
+        return self._hello_at if self.following else None
+
+    def begin(self, now: float) -> list[Effect]:
+        """Follow the active server: fetch its data, keep the own copy until that is complete."""
+        self.following = True
+        self.complete = False
+        return self._say_hello(now)
+
+    def end(self, *, incomplete: bool = False) -> None:
+        """Follow nobody any more. `incomplete`: the own copy is kept, and no other was had."""
+        self.following = False
+        self.attempt += 1
+        self._queue.clear()
+        self._collecting = self._make_store()
+        if incomplete:
+            # Uuids were learned from a snapshot that is not used: those are not in the map.
+            self._holdings.duplicates.clear()
+
+    def _say_hello(self, now: float) -> list[Effect]:
+        self.attempt += 1
+        self._answered = False
+        self._asked_at = now
+        self._hello_at = now + self._silence
+        self._queue.clear()
+        self._collecting = self._make_store()
+        self._collected = 0
+        return [SayHello(self.attempt, self.sequence if self.complete else 0)]
+
+    def tick(self, now: float) -> list[Effect]:
+        """Say hello again if the link has been silent for too long."""
+        return self._say_hello(now) if self.following and now >= self._hello_at else []
+
+    def receive_broken(self, attempt: int, now: float) -> None:
+        """The link's connection has ended; what had arrived over it was received before."""
+        if self._expects(attempt):
+            self._hello_at = min(self._hello_at, now + _RECONNECT_SECONDS)
+
+    # --- what arrives
+
+    def receive(self, frames: Sequence[bytes], attempt: int, now: float) -> list[Effect]:
+        """A message of the active server. Raises MalformedMessage."""
+        if not self._expects(attempt):
+            return []
+        word = frames[0] if frames else b""
+        if word == APPEND:
+            entries = decode_append(frames, max_body=self._max_body)
+            self._heard(now)
+            return self._receive_entries(entries, now)
+        if word == POSITION:
+            return self._receive_position(decode_position(frames), now)
+        if is_pack(frames):
+            entries = decode_pack(frames, max_body=self._max_body, min_body=0)
+            return self._receive_snapshot_entries(entries, now)
+        if is_snapshot_end(frames):
+            return self._receive_snapshot_end(frames, now)
+        if word == LINK and len(frames) == 2:
+            raise OtherVersion(version_problem(frames[1]))
+        raise MalformedMessage("no message of the peer link")
+
+    def _expects(self, attempt: int) -> bool:
+        expected = self.following and attempt == self.attempt
+        self.discarded += not expected
+        return expected
+
+    def _heard(self, now: float) -> None:
+        if self.complete:
+            self._hello_at = now + self._silence
+
+    def _receive_position(self, position: int, now: float) -> list[Effect]:
+        first, self._answered = not self._answered, True
+        if not self.complete:
+            if first:  # the snapshot follows
+                self._hello_at = now + self._sync_timeout
+            return []
+        self._heard(now)
+        if position == self.sequence:
+            return [Confirm()]
+        if position < self.sequence:  # the two will find out who of them has to yield
+            self.discarded += 1
+            return []
+        if not first:
+            return self._resync(now)
+        # Something is missing, and the snapshot follows over this very link.
+        self._lose_copy()
+        self._hello_at = now + self._sync_timeout
+        return [OutOfSync()]
+
+    def _lose_copy(self) -> None:
+        self.resyncs += 1
+        self.complete = False
+
+    def _resync(self, now: float) -> list[Effect]:
+        self._lose_copy()
+        return [OutOfSync(), *self._say_hello(now)]
+
+    def _receive_entries(self, entries: Sequence[Frames], now: float) -> list[Effect]:
+        """Updates and refusals, in the active's order."""
+        before = self.replicated
+        for entry in entries:
+            sequence = sequence_of(entry)
+            if not sequence:
+                self._hear_refusal(entry, now)
+            elif not self.complete:
+                if len(self._queue) >= self._max_queued:
+                    # The snapshot would have to bridge what finds no room: only a newer one can.
+                    return self._say_hello(now)
+                self._queue.append(entry)
+            elif effects := self._replicate(entry, sequence, now):
+                return effects
+        return [Confirm()] if self.replicated > before else []
+
+    def _hear_refusal(self, frames: Frames, now: float) -> None:
+        """What the active has refused is never applied here either, whenever its copy arrives."""
+        reason = decode_refusal(frames)
+        if reason:
+            self._holdings.pending.clear_refused(frames[2])
+            self._holdings.duplicates.remember(frames[2], reason, now)
+
+    def _replicate(self, frames: Frames, sequence: int, now: float) -> list[Effect]:
+        """Apply the update that comes next; what it leads to if it does not, and nothing else."""
+        holdings = self._holdings
+        if frames[2]:
+            holdings.pending.clear_published(frames[2], now)
+        else:
+            holdings.pending.clear_anonymous(frames)
+        held = holdings.store.sequence
+        if sequence <= held:
+            self.discarded += 1
+            return []
+        if sequence != held + 1:
+            return self._resync(now)
+        ttl = check_content(frames) if frames[3] else None
+        try:
+            holdings.store.apply(frames, sequence, None if ttl is None else now + ttl)
+        except StoreFull:
+            self._fail_sync(now)
+            return [OutOfSync()]
+        self.replicated += 1
+        holdings.duplicates.remember(frames[2], sequence, now)
+        return []
+
+    # --- the snapshot
+
+    def _receive_snapshot_entries(self, entries: Sequence[Frames], now: float) -> list[Effect]:
+        if self.complete:
+            self.discarded += 1
+            return []
+        for entry in entries:
+            sequence = sequence_of(entry)
+            ttl = check_content(entry) if entry[3] else None
+            try:
+                self._collecting.apply(entry, sequence, None if ttl is None else now + ttl)
+            except StoreFull:
+                self._fail_sync(now)
+                return []
+            self._holdings.duplicates.remember(entry[2], sequence, now)
+        self._collected += len(entries)
+        self._hello_at = now + self._sync_timeout
+        return []
+
+    def _receive_snapshot_end(self, frames: Sequence[bytes], now: float) -> list[Effect]:
+        """Use the snapshot, then what was appended since.
+
+        One that is not as long as it says, or from an older epoch than the data held, is thrown
+        away.
+        """
+        if self.complete:
+            self.discarded += 1
+            return []
+        end = decode_snapshot_end(frames)
+        incomplete = end.entries is not None and end.entries != self._collected
+        if incomplete or epoch_of(end.sequence) < epoch_of(self.sequence):
+            self._fail_sync(now)
+            return []
+        self._holdings.store, self._collecting = self._collecting, self._make_store()
+        self._holdings.store.sequence = end.sequence
+        self.complete = True
+        self._heard(now)
+        self._reconcile_pending(now)
+        queued, self._queue = self._queue, deque()
+        for entry in queued:
+            if effects := self._replicate(entry, sequence_of(entry), now):
+                return effects  # a gap among the queued
+        return [Synchronised(), Confirm()]
+
+    def _fail_sync(self, now: float) -> None:
+        """Keep the old copy and ask again, but not in a tight circle."""
+        self.complete = False
+        self.attempt += 1
+        self._hello_at = now + _SYNC_RETRY_SECONDS
+
+    def _reconcile_pending(self, now: float) -> None:
+        """What was heard before the snapshot was asked for is in it, or lost the race."""
+        pending, duplicates = self._holdings.pending, self._holdings.duplicates
+        for frames in list(pending):
+            if duplicates.seen(frames[2], now) is not None:
+                pending.clear_published(frames[2], now)
+        pending.drop_heard_before(self._asked_at)
