@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
-
 import click
 
 from patterns.commands.lazy import Lazy, LazyGroup
@@ -63,6 +60,9 @@ def _print_version(ctx: click.Context, option: click.Parameter, wanted: bool) ->
 
 
 def _version() -> str:
+    import platform
+    from importlib import metadata
+
     import tornado
     import zmq
 

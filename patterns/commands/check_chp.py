@@ -11,9 +11,10 @@ import click
 from patterns.clone.conformance.clauses import Finding, Outcome
 from patterns.clone.conformance.handlers import ConformanceCheck
 from patterns.clone.conformance.protocol import Report
-from patterns.commands.clone_session import NoAnswer, printable
+from patterns.commands.exit_codes import NoAnswer
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.output import printable
 from reactor import EndpointError, ReactorError, run
 
 _COLORS = {Outcome.PASS: "green", Outcome.NOTE: "yellow", Outcome.FAIL: "red"}

@@ -1,7 +1,4 @@
-"""What the commands that use a Clone service have in common: options, one client, exit codes.
-
-Exit codes: 0 done, 1 failed (no such key, refused), 2 wrong usage, 3 no answer in time.
-"""
+"""What the commands that use a Clone service have in common: options, keys, one client."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import click
 from patterns.clone.client import CloneClient, WriteError
 from patterns.clone.levels import APPLIED, REPLICATED
 from patterns.clone.messages import MAX_KEY, RESERVED_KEYS
+from patterns.commands.exit_codes import no_answer
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
 from reactor import EndpointError
@@ -24,15 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_SERVER = "tcp://127.0.0.1:5556"
 DEFAULT_TIMEOUT = 5.0
-EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no answer in time."
 # Servers of ours answer a newcomer at once, those of the Guide beat once a second.
 _SERVER_TTL = 1.5
-
-
-class NoAnswer(click.ClickException):
-    """No server answered in time; exit code 3."""
-
-    exit_code = 3
 
 
 def session_options(command: F) -> F:
@@ -134,20 +125,8 @@ def run_client(
     except EndpointError as error:  # what only libzmq finds wrong
         raise click.BadParameter(str(error), param_hint="--server") from None
     except TimeoutError:
-        raise _no_answer(servers, timeout) from None
+        raise no_answer(servers, timeout) from None
     except WriteError as error:
         if error.reason == "timeout":
-            raise _no_answer(servers, timeout) from None
+            raise no_answer(servers, timeout) from None
         raise click.ClickException(str(error)) from None
-
-
-def _no_answer(servers: Sequence[str], timeout: float) -> NoAnswer:
-    return NoAnswer(f"no answer from {', '.join(servers)} within {timeout:g} s")
-
-
-def printable(text: bytes) -> str:
-    """Text for one line of a terminal: what is not printable is escaped, as in `\\n` or `\\x1b`."""
-    decoded = text.decode("utf-8", "backslashreplace")
-    if decoded.isprintable():
-        return decoded
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in decoded)

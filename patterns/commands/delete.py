@@ -6,13 +6,13 @@ import click
 
 from patterns.clone.client import CloneClient, ConditionsUnsupported
 from patterns.commands.clone_session import (
-    EXIT_CODES,
     ack_option,
     key_name,
     run_session,
     sequence_option,
     session_options,
 )
+from patterns.commands.exit_codes import EXIT_CODES
 
 
 @click.command("del", epilog=EXIT_CODES)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from patterns.clone.client import CloneClient, Entry
-from patterns.commands.clone_session import EXIT_CODES, key_name, run_session, session_options
+from patterns.commands.clone_session import key_name, run_session, session_options
+from patterns.commands.exit_codes import EXIT_CODES
 
 
 @click.command(epilog=EXIT_CODES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -32,10 +34,28 @@ class LazyGroup(click.Group):
         if cmd_name not in self.table:
             return None
         module, _, attribute = self.table[cmd_name].target.partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        with _without_rich():
+            command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table into the group's help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in self.table.items()])
+
+
+@contextmanager
+def _without_rich() -> Iterator[None]:
+    """Let what is imported meanwhile find no rich; a command imports it when it shows something.
+
+    structlog would import all of it, for tracebacks in colour that the logs of the commands do not
+    have: a quarter of what the start of a command costs.
+    """
+    if "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python spells "there is none"
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]

@@ -5,13 +5,9 @@ from __future__ import annotations
 import click
 
 from patterns.clone.client import CloneClient
-from patterns.commands.clone_session import (
-    EXIT_CODES,
-    printable,
-    run_session,
-    session_options,
-    subtree_names,
-)
+from patterns.commands.clone_session import run_session, session_options, subtree_names
+from patterns.commands.exit_codes import EXIT_CODES
+from patterns.commands.output import printable
 
 
 @click.command(epilog=EXIT_CODES)

@@ -1,7 +1,4 @@
-"""What the operators' commands have in common: asking a server's control port.
-
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no answer in time.
-"""
+"""What the operators' commands have in common: asking a server's control port."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import zmq
 
 from patterns.binary_star.control import STATUS, decode_answer
 from patterns.clone.messages import counter_of, epoch_of
-from patterns.commands.clone_session import EXIT_CODES, NoAnswer
+from patterns.commands.exit_codes import EXIT_CODES, no_answer
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
 from reactor import EndpointError, Reactor
@@ -89,11 +86,6 @@ def run(work: Callable[[Reactor, list[str]], Awaitable[T]], names: Sequence[str]
         raise click.UsageError(str(error)) from None
     except TimeoutError:
         raise no_answer(controls, wait) from None
-
-
-def no_answer(controls: Sequence[str], wait: float) -> NoAnswer:
-    """The end of a command when servers do not answer."""
-    return NoAnswer(f"no answer from {', '.join(controls)} within {wait:g} s")
 
 
 def show(statuses: Sequence[Status], as_json: bool) -> None:

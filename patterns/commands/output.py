@@ -1,4 +1,4 @@
-"""Standard output that cannot be written to: the command ends, and says so unless nobody reads."""
+"""What goes to standard output: text of others in printable form; and the end when it fails."""
 
 from __future__ import annotations
 
@@ -10,3 +10,11 @@ def output_failed(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
         return error
     return click.ClickException(f"cannot write to standard output: {error.strerror}")
+
+
+def printable(text: bytes) -> str:
+    """Text for one line of a terminal: what is not printable is escaped, as in `\\n` or `\\x1b`."""
+    decoded = text.decode("utf-8", "backslashreplace")
+    if decoded.isprintable():
+        return decoded
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in decoded)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 import click
 import zmq
 
-from patterns.commands.clone_session import NoAnswer
+from patterns.commands.exit_codes import NoAnswer
 from patterns.commands.finite import Finite, Seconds
 from patterns.commands.lines import read_lines
 from patterns.commands.logs import log_to_stderr

@@ -12,16 +12,16 @@ import click
 from patterns.clone.client import CloneClient, ConditionsUnsupported, Kept
 from patterns.clone.levels import APPLIED
 from patterns.commands.clone_session import (
-    EXIT_CODES,
     ack_option,
     key_name,
-    printable,
     run_client,
     run_session,
     sequence_option,
     session_options,
 )
+from patterns.commands.exit_codes import EXIT_CODES
 from patterns.commands.finite import Seconds
+from patterns.commands.output import printable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 
 import click
 import zmq
 
 from patterns.binary_star.messages import Role
-from patterns.clone import model1, model2, model3, model4, model5
 from patterns.clone.handlers import CloneServer
 from patterns.clone.model_server import ModelServer
 from patterns.clone.ports import LAST_PORT
@@ -20,13 +20,6 @@ from patterns.commands.operating import control_endpoint
 from patterns.commands.serving import serve
 from reactor import EndpointError, Handler
 
-_MODELS: dict[int, type[ModelServer]] = {
-    1: model1.Server,
-    2: model2.Server,
-    3: model3.Server,
-    4: model4.Server,
-    5: model5.Server,
-}
 _FED = (1, 2)  # their clients do not write
 _COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
 
@@ -113,7 +106,7 @@ def serve_clone(
     _check_model(model, role, collector, {"--control": control, "--sys": figures})
     socket_type = _COLLECTORS[collector] if collector else None
     try:
-        if model in _MODELS:
+        if model != 6:
             _serve_model(model, port, _bracketed(host), heartbeat, socket_type)
             return
         server = CloneServer(
@@ -135,7 +128,7 @@ def serve_clone(
 
 
 def _serve_model(model: int, port: int, host: str, heartbeat: float, collector: int | None) -> None:
-    kind = _MODELS[model]
+    kind: type[ModelServer] = import_module(f"patterns.clone.model{model}").Server
     dialect = replace(kind.dialect, collector=collector) if collector else kind.dialect
     server = kind(port, host, dialect=dialect, heartbeat=heartbeat)
     others: list[Handler] = [CloneFeed(server, sys.stdin.buffer)] if model in _FED else []

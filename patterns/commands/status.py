@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from patterns.commands import operating
+from patterns.commands.exit_codes import no_answer
 from reactor import Reactor
 
 # The answers of others are still shown when one server has not answered in time.
@@ -32,4 +33,4 @@ def status(endpoints: tuple[str, ...], timeout: float, as_json: bool) -> None:
     if statuses:
         operating.show(statuses, as_json)
     if silent:
-        raise operating.no_answer(silent, timeout)
+        raise no_answer(silent, timeout)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 import click
 import zmq
 
-from patterns.commands.clone_session import NoAnswer, printable
+from patterns.commands.exit_codes import NoAnswer
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
-from patterns.commands.output import output_failed
+from patterns.commands.output import output_failed, printable
 from patterns.commands.pub import FEED, endpoint_options, endpoints_of, tell_bound
 from patterns.last_value_cache import ConflatingSubscriber
 from patterns.last_value_cache.subscriber import CONFLATED

@@ -19,12 +19,6 @@ from reactor import HandlerSet, Reactor, ReactorError, run
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class NoAnswer(click.ClickException):
-    """Nobody has answered in time: exit status 3."""
-
-    exit_code = 3
-
-
 @dataclass(frozen=True)
 class FilterOptions:
     """Which records, as the command line says."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from patterns.commands.exit_codes import NoAnswer
 from patterns.commands.finite import Seconds
 from patterns.commands.output import output_failed
-from patterns.commands.tap_options import NoAnswer, monitor_option, run_reader
+from patterns.commands.tap_options import monitor_option, run_reader
 from patterns.espresso import StatusReader
 from reactor import Reactor
 

@@ -17,12 +17,12 @@ from patterns.clone.client import (
     Stale,
 )
 from patterns.commands.clone_session import (
-    EXIT_CODES,
-    printable,
     run_client,
     session_options,
     subtree_names,
 )
+from patterns.commands.exit_codes import EXIT_CODES
+from patterns.commands.output import printable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -6,9 +6,6 @@ import sys
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 
 class Display(Protocol):
     """Where progress goes."""
@@ -52,6 +49,9 @@ class Bar:
     """A progress bar, and the stage beside it."""
 
     def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         self._progress = Progress(
             TextColumn("{task.description:<40}"),
             BarColumn(),

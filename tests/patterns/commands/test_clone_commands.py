@@ -16,7 +16,7 @@ from patterns.clone import model1, model2, model3, model4, model5, model6
 from patterns.clone.client import CloneClient
 from patterns.clone.handlers import CloneServer
 from patterns.clone.messages import snapshot_request
-from patterns.commands.clone_session import printable
+from patterns.commands.output import printable
 from reactor import Reactor
 
 from .conftest import ROOT
