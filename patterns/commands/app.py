@@ -42,6 +42,7 @@ COMMANDS = {
     "check": Lazy("patterns.commands.app:check", "Check a server of any make."),
     "bench": Lazy("patterns.commands.app:bench", "Measure a pattern on this machine."),
     "simulate": Lazy("patterns.commands.simulate:simulate", "Hammer a Clone pair in virtual time."),
+    "chaos": Lazy("patterns.commands.chaos.command:chaos", "Hurt a Clone pair, as processes."),
     "demo": Lazy("patterns.commands.demo.command:demo", "Kill a server, compare every key."),
 }
 

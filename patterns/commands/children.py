@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,7 +30,12 @@ class Child:
         self.log = log
         self._process = process
 
-    async def hear(self, timeout: float) -> str:
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    async def hear(self, timeout: float | None) -> str:
         """The next line it says; raises ChildFailed if it ends or says nothing for `timeout` s."""
         assert self._process.stdout is not None
         try:
@@ -80,11 +85,15 @@ class Children:
         self._variables = dict(variables or {})
         self._children: list[Child] = []
 
-    async def start(self, name: str, *arguments: str) -> Child:
-        """Start `python *arguments`; its standard error goes to `name`.log."""
+    async def start(self, name: str, *arguments: str, before: Sequence[str] = ()) -> Child:
+        """Start `python *arguments`; its standard error goes to `name`.log.
+
+        `before` is a command that runs another one, the rest of its line, in its own place.
+        """
         log = self.logs / f"{name}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
+                *before,
                 sys.executable,
                 "-P",  # whatever lies in the current directory is not to be imported
                 *arguments,

@@ -93,7 +93,7 @@ def _check_expiry(
         if not entry.expiry or before is None:
             continue
         lived = entry.at - before.at
-        if not before.ttl or lived < before.ttl * (1 - DRIFT) - 0.001:
+        if not before.ttl or lived < before.ttl * (1 - DRIFT) - history.slack:
             text = f"{entry.key!r} expired after {lived:.3f} of {before.ttl} s"
             history.violate("I12", entry.at, text)
     for key, entry in held.items():

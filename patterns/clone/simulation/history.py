@@ -185,9 +185,13 @@ class Write:
 
 @dataclass
 class History:
-    """All of a run. `activities` and `writes` are in the order in which they began."""
+    """All of a run. `activities` and `writes` are in the order in which they began.
+
+    What happened may have been noted up to `slack` seconds later.
+    """
 
     interests: tuple[Interest, ...]
+    slack: float = 0.001
     activities: list[Activity] = field(default_factory=list)
     writes: dict[bytes, Write] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)

@@ -1,0 +1,198 @@
+"""The history of a run, told to the simulation's recorders from the journals of its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from patterns.clone.interest import Interest
+from patterns.clone.messages import epoch_of
+from patterns.clone.simulation.checker import check
+from patterns.clone.simulation.history import EVERYTHING, History
+from patterns.clone.simulation.observed import ClientRecorder, ServerRecorder
+from patterns.commands.chaos.journal import Line
+from patterns.commands.chaos.recorders import Told, replay_client, replay_server
+
+# Who was paused, cut off or slowed down needs so long to notice what it has missed.
+_RECOVERY_SECONDS = 10.0
+# A busy machine may lay so much time between what happens and its line.
+_SLACK_SECONDS = 0.25
+# The other server of a pair serves by then, if nothing else is wrong.
+FAILOVER_SECONDS = 10.0
+CHAOS = "chaos"
+"""The name of the journal of the chaos itself."""
+
+
+@dataclass
+class _ClientLife:
+    recorder: ClientRecorder
+    told: Told
+
+
+@dataclass
+class _Loss:
+    """Of an active server, for a while at least, and who has not seen yet that another one serves.
+
+    `fault` is its place in the history.
+    """
+
+    name: str
+    at: float
+    epoch: int
+    fault: int
+    waiting: set[str]
+
+
+class MergedHistory:
+    """Takes the lines of all journals, in the order of time.
+
+    `subtrees` is what each client follows; a name that is not among them is a server's, or `CHAOS`.
+    """
+
+    def __init__(self, subtrees: dict[str, Sequence[bytes]]) -> None:
+        self._interests = {name: Interest(each) for name, each in subtrees.items()}
+        follows = [EVERYTHING, *(each.subtrees for each in self._interests.values())]
+        self.history = History(tuple(dict.fromkeys(follows)), slack=_SLACK_SECONDS)
+        self.now = 0.0
+        self.failovers: dict[str, list[float]] = {}
+        self.lost = 0
+        self._servers: dict[str, ServerRecorder] = {}
+        self._clients: dict[str, _ClientLife] = {}
+        self._losses: list[_Loss] = []
+        self._faults: dict[int, int] = {}  # the number of a fault to its place in the history
+        self._looked_at = 0.0
+
+    def take(self, name: str, line: Line) -> None:
+        """The next line, of this journal."""
+        self.now = line["at"]
+        if name == CHAOS:
+            self._happened(line)
+        elif name in self._interests:
+            self._take_client(name, line)
+        elif (recorder := self._servers.get(name)) is not None:
+            replay_server(recorder, line)
+        if self.now >= self._looked_at + 1.0:
+            self._looked_at = self.now
+            self._look()
+
+    def check(self, healed_at: float) -> None:
+        """All agree: check everything so far, with the simulation's checker."""
+        active = [each for each in self._servers.values() if each.activity is not None]
+        if len(active) != 1:
+            self.history.violate("I11", self.now, f"{len(active)} servers are active in the end")
+            return
+        (recorder,) = active
+        assert recorder.activity is not None
+        self.lost = check(self.history, recorder.activity, healed_at, self.now)
+
+    # What happens to processes
+
+    def _happened(self, line: Line) -> None:
+        match line["what"]:
+            case "born":
+                self._born(line["who"])
+            case "dead":
+                self._died(line["who"])
+                if not line["expected"]:
+                    self.history.violate("I18", self.now, f"{line['who']} has ended by itself")
+            case "fault":
+                self._faults[line["number"]] = len(self.history.faults)
+                fault = (self.now, line["until"], line["kind"], tuple(line["nodes"]))
+                self.history.faults.append(fault)
+                if len(line["nodes"]) == 1:
+                    self._note_loss(line["name"], line["nodes"][0])
+            case "healed":
+                place = self._faults[line["number"]]
+                begin, _, kind, nodes = self.history.faults[place]
+                self.history.faults[place] = (begin, self.now, kind, nodes)
+            case "violates":
+                self.history.violate(line["invariant"], self.now, line["text"])
+
+    def _born(self, name: str) -> None:
+        if name not in self._interests:
+            self._servers[name] = ServerRecorder(self.history, name, self._clock)
+            return
+        told = Told(self._interests[name])
+        recorder = ClientRecorder(self.history, name, self._clock)
+        recorder.watch(told)
+        self._clients[name] = _ClientLife(recorder, told)
+
+    def _clock(self) -> float:
+        return self.now
+
+    def _died(self, name: str) -> None:
+        server = self._servers.pop(name, None)
+        if server is not None:
+            server.dies()
+            return
+        del self._clients[name]
+        for write in self.history.writes.values():
+            if write.client == name and write.answered is None:
+                write.answered, write.reason = self.now, "crashed"
+
+    # What clients are told
+
+    def _take_client(self, name: str, line: Line) -> None:
+        client = self._clients[name]
+        replay_client(client.recorder, name, line, client.told)
+        if line["what"] == "told" and client.told.live and _is_service(line):
+            self._served(name, epoch_of(client.told.store.sequence))
+
+    def _look(self) -> None:
+        """What no line tells: losses that a client has not noticed, nobody who serves."""
+        for name, client in self._clients.items():
+            if not self._disturbed(name):
+                client.recorder.check_notices()
+        for loss in self._losses:
+            self._check_service(loss)
+        self._losses = [each for each in self._losses if each.waiting]
+
+    def _disturbed(self, name: str) -> bool:
+        return any(
+            name in nodes and begin <= self.now <= end + _RECOVERY_SECONDS
+            for begin, end, _, nodes in reversed(self.history.faults)
+        )
+
+    # Failovers
+
+    def _note_loss(self, fault: str, name: str) -> None:
+        """Something is about to happen to somebody; for an active server another has to serve."""
+        server = self._servers.get(name)
+        if server is None or server.activity is None:
+            return
+        served = {
+            name
+            for name, client in self._clients.items()
+            if client.told.live and not self._disturbed(name)
+        }
+        place = len(self.history.faults) - 1
+        self._losses.append(_Loss(fault, self.now, server.activity.epoch, place, served))
+
+    def _served(self, name: str, epoch: int) -> None:
+        """A client has seen an update in this epoch."""
+        for loss in self._losses:
+            if name in loss.waiting and epoch > loss.epoch:
+                loss.waiting.discard(name)
+                self.failovers.setdefault(loss.name, []).append(self.now - loss.at)
+
+    def _check_service(self, loss: _Loss) -> None:
+        """I11: within ten seconds the other server serves, unless the first one is back."""
+        loss.waiting = {
+            name for name in loss.waiting if name in self._clients and not self._disturbed(name)
+        }
+        if self.now <= loss.at + FAILOVER_SECONDS or not loss.waiting:
+            return
+        began, ended, kind, _ = self.history.faults[loss.fault]
+        if kind == "crash" or ended > began + FAILOVER_SECONDS:
+            late = ", ".join(sorted(loss.waiting))
+            text = f"{late}: nobody serves since {loss.name} at {loss.at:.3f} s"
+            self.history.violate("I11", self.now, text)
+        loss.waiting = set()
+
+
+def _is_service(line: Line) -> bool:
+    """Whether a client is told of an update, or of the end of a write."""
+    return any(kind in _SERVICE for kind, *_ in line["effects"])
+
+
+_SERVICE = ("put", "deleted", "expired", "acknowledged")

@@ -1,0 +1,205 @@
+"""Recorders that write down what the simulation's are told, and those told it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from patterns.clone.client_effects import (
+    Deleted,
+    Effect,
+    Expired,
+    Live,
+    Put,
+    Stale,
+    WriteAcknowledged,
+    WriteFailed,
+)
+from patterns.clone.interest import Interest
+from patterns.clone.messages import Frames, encode_sequence, sequence_of
+from patterns.clone.server_effects import Effect as ServerEffect
+from patterns.clone.server_effects import ReportDiverged
+from patterns.clone.simulation.history import History, Write
+from patterns.clone.simulation.observed import ClientRecorder, ServerRecorder
+from patterns.clone.store import KeyValueStore
+from patterns.commands.chaos.journal import Journal, Line, frame_of, text
+
+
+class ServerJournal(ServerRecorder):
+    """Writes down what a server does."""
+
+    def __init__(self, journal: Journal, name: str) -> None:
+        super().__init__(History(()), name, journal.clock)
+        self._journal = journal
+
+    def begin(self, entries: Iterable[Frames], fork: int) -> None:
+        """It is about to be active."""
+        self._journal.write("begin", fork=fork, map=_map_of(entries))
+
+    def number(self, sequence: int) -> None:
+        """It is active with this number."""
+        self._journal.write("number", sequence=sequence)
+
+    def yields(self) -> None:
+        """It follows its peer."""
+        self._journal.write("yields")
+
+    def see(self, effects: list[ServerEffect]) -> None:
+        """It gives something up, perhaps."""
+        for effect in effects:
+            if isinstance(effect, ReportDiverged):
+                uuids = [entry[2].hex() for entry in effect.entries]
+                self._journal.write("diverged", uuids=uuids)
+
+    def published(self, frames: Frames) -> None:
+        """It is about to publish this."""
+        if sequence := sequence_of(frames):
+            key, _, uuid, properties, body = map(text, frames)
+            update = [key, sequence, uuid, properties, body]
+            self._journal.write("published", update=update)
+
+    def holds(self, entries: Iterable[Frames], sequence: int) -> None:
+        """It follows, and has this at that number."""
+        self._journal.write("holds", sequence=sequence, map=_map_of(entries))
+
+    def violate(self, invariant: str, text: str) -> None:
+        """It does what it must not."""
+        self._journal.write("violates", invariant=invariant, text=text)
+
+
+def replay_server(recorder: ServerRecorder, line: Line) -> None:
+    """Tell a recorder what a line of a server's journal says."""
+    match line["what"]:
+        case "begin":
+            entries = [(frame_of(key), b"", b"", b"", frame_of(body)) for key, body in line["map"]]
+            recorder.begin(entries, line["fork"])
+        case "number":
+            recorder.number(line["sequence"])
+        case "yields":
+            recorder.yields()
+        case "diverged":
+            entries = [(b"", b"", bytes.fromhex(uuid), b"", b"") for uuid in line["uuids"]]
+            recorder.see([ReportDiverged(tuple(entries))])
+        case "published":
+            key, sequence, uuid, properties, body = line["update"]
+            frames = (
+                frame_of(key),
+                encode_sequence(sequence),
+                frame_of(uuid),
+                frame_of(properties),
+                frame_of(body),
+            )
+            recorder.published(frames)
+        case "holds":
+            held = {frame_of(key): frame_of(body) for key, body in line["map"]}
+            recorder.compare_map(line["sequence"], held)
+        case "violates":
+            recorder.violate(line["invariant"], line["text"])
+
+
+def _map_of(entries: Iterable[Frames]) -> list[tuple[str, str]]:
+    return [(text(entry[0]), text(entry[4])) for entry in entries]
+
+
+@dataclass
+class Told:
+    """What a client held when it wrote a line, as far as a recorder looks at it."""
+
+    interest: Interest
+    store: KeyValueStore = field(default_factory=KeyValueStore)
+    live: bool = False
+
+
+class ClientJournal(ClientRecorder):
+    """Writes down what a client wants and is told."""
+
+    def __init__(self, journal: Journal, name: str) -> None:
+        super().__init__(History(()), name, journal.clock)
+        self._journal = journal
+        self._told = (0, False)
+
+    def name(self, uuid: bytes) -> bytes:
+        """It has named the write that is under way."""
+        if (write := self.writing) is not None:
+            self._journal.write(
+                "invoked",
+                uuid=uuid.hex(),
+                number=write.number,
+                key=text(write.key),
+                body=text(write.body),
+                ttl=write.ttl,
+            )
+            self._last = uuid
+        return uuid
+
+    def forget(self, write: Write) -> None:
+        """It did not take the write."""
+        self._journal.write("forgotten", uuid=self._last.hex())
+
+    def see(self, effects: list[Effect]) -> None:
+        """It is told this."""
+        told = [each for effect in effects if (each := _encode_effect(effect))]
+        held = (self._protocol.store.sequence, self._protocol.live)
+        if told or held != self._told:
+            self._told = held
+            self._journal.write("told", sequence=held[0], live=held[1], effects=told)
+
+
+def replay_client(recorder: ClientRecorder, client: str, line: Line, told: Told) -> None:
+    """Tell a client's recorder what a line of its journal says; `told` is what it held before."""
+    match line["what"]:
+        case "invoked":
+            recorder.writing = Write(
+                client,
+                line["number"],
+                frame_of(line["key"]),
+                frame_of(line["body"]),
+                line["at"],
+                line["ttl"],
+            )
+            recorder.name(bytes.fromhex(line["uuid"]))
+        case "forgotten":
+            assert recorder.writing is not None
+            recorder.forget(recorder.writing)
+        case "told":
+            told.store.sequence, told.live = line["sequence"], line["live"]
+            recorder.see([_decode_effect(*each) for each in line["effects"]])
+
+
+def _encode_effect(effect: Effect) -> list[Any] | None:
+    match effect:
+        case Put(key, body, added):
+            return ["put", text(key), text(body), added]
+        case Deleted(key):
+            return ["deleted", text(key)]
+        case Expired(key):
+            return ["expired", text(key)]
+        case WriteAcknowledged(uuid, sequence):
+            return ["acknowledged", uuid.hex(), sequence]
+        case WriteFailed(uuid, reason):
+            return ["failed", uuid.hex(), reason]
+        case Live(server):
+            return ["live", server]
+        case Stale(reason):
+            return ["stale", reason]
+    return None
+
+
+def _decode_effect(kind: str, *values: Any) -> Effect:
+    match kind:
+        case "put":
+            return Put(frame_of(values[0]), frame_of(values[1]), values[2])
+        case "deleted":
+            return Deleted(frame_of(values[0]))
+        case "expired":
+            return Expired(frame_of(values[0]))
+        case "acknowledged":
+            return WriteAcknowledged(bytes.fromhex(values[0]), values[1])
+        case "failed":
+            return WriteFailed(bytes.fromhex(values[0]), values[1])
+        case "live":
+            return Live(values[0])
+        case "stale":
+            return Stale(values[0])
+    raise ValueError(f"a client is told nothing that is called {kind!r}")

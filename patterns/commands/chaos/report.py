@@ -1,0 +1,130 @@
+"""What the chaos has found: a table, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_UNHANDLED = re.compile(
+    r"Traceback \(most recent call last\)|Exception ignored|was never (?:retrieved|awaited)"
+)
+_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of the processes of a kind: megabytes an hour, None if watched too shortly; descriptors."""
+
+    slope: float | None
+    descriptors: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a run. By level, by kind of fault, by reason, by kind of process."""
+
+    where: str
+    seed: int
+    seconds: float
+    faults: Mapping[str, int]
+    acknowledged: Mapping[str, int]
+    failed: Mapping[str, int]
+    unanswered: int
+    lost: Mapping[str, int]
+    divergent: int
+    stuck: int
+    late_joins: int
+    activities: int
+    conflicts: int
+    given_up: int
+    failovers: Mapping[str, Sequence[float]]
+    memory: Mapping[str, Memory]
+    unhandled: Sequence[str]
+    violations: int
+    listed: Sequence[str]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing that is promised was broken, and no process met what it could not handle."""
+        return not (self.violations or self.unhandled or self.divergent or self.stuck)
+
+    def table(self) -> str:
+        """A line for each finding, then the first of the violations."""
+        lines = [f"{name:<24}{text}".rstrip() for name, text in self._rows()]
+        return "\n".join([*lines, *self.listed[:_LISTED], *self.unhandled[:_LISTED]])
+
+    def _rows(self) -> list[tuple[str, str]]:
+        faults = sum(self.faults.values())
+        rows = [
+            ("time", f"{self.seconds / 60:.1f} minutes, {self.where}, seed {self.seed}"),
+            ("faults", f"{faults:,}, one every {self.seconds / max(faults, 1):.1f} s"),
+        ]
+        rows += [("", f"{count:5,}  {name}") for name, count in sorted(self.faults.items())]
+        rows += [(f"acknowledged {level}", f"{n:,}") for level, n in self.acknowledged.items()]
+        rows += [
+            ("unknown", f"{self._unknown():,} (given up, or their client was killed)"),
+            ("refused", f"{self._refused():,} (conflicts of compare-and-set, and others)"),
+        ]
+        rows += [(f"lost {level}", f"{count:,}") for level, count in self.lost.items()]
+        rows += [
+            ("divergent", f"{self.divergent:,}"),
+            ("stuck", f"{self.stuck:,}"),
+            ("unhandled exceptions", f"{len(self.unhandled):,}"),
+            ("activities", f"{self.activities:,} of servers; {self.late_joins:,} late joiners"),
+            ("conflicts", f"{self.conflicts:,} times two active; {self.given_up:,} keys given up"),
+        ]
+        rows += [(f"failover, {name}", _spread(each)) for name, each in self.failovers.items()]
+        rows += [(f"memory {kind}", _memory(each)) for kind, each in self.memory.items()]
+        return [*rows, ("violations", f"{self.violations:,}")]
+
+    def _unknown(self) -> int:
+        return self.unanswered + sum(self.failed.get(each, 0) for each in _UNKNOWN)
+
+    def _refused(self) -> int:
+        return sum(count for reason, count in self.failed.items() if reason not in _UNKNOWN)
+
+    def as_json(self) -> str:
+        """Everything as one JSON object, in seconds, megabytes and numbers."""
+        figures = asdict(self)
+        figures["failovers"] = {
+            name: {f"p{share}": quantile(each, share) for share in (50, 99, 100)}
+            | {"seen": len(each)}
+            for name, each in self.failovers.items()
+        }
+        return json.dumps({"passed": self.passed, **figures})
+
+
+_UNKNOWN = ("timeout", "closed", "crashed")
+
+
+def quantile(values: Sequence[float], percent: int) -> float | None:
+    """The value that so many percent of the values do not pass; None without values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) * percent // 100, len(ordered) - 1)], 3)
+
+
+def _spread(values: Sequence[float]) -> str:
+    p50, p99, most = (quantile(values, percent) for percent in (50, 99, 100))
+    return f"p50 {p50:.2f} s, p99 {p99:.2f} s, longest {most:.2f} s, seen {len(values):,} times"
+
+
+def _memory(memory: Memory) -> str:
+    slope = "watched too shortly" if memory.slope is None else f"{memory.slope:+.1f} MB/h"
+    if memory.descriptors is None:
+        return slope
+    first, last = memory.descriptors
+    return f"{slope}; {first} descriptors in the beginning, {last} in the end"
+
+
+def unhandled(log: Path) -> list[str]:
+    """What a process has written to its log of exceptions that nobody handled."""
+    return [
+        f"{log.name}:{number}: {line.strip()[:200]}"
+        for number, line in enumerate(log.read_text(errors="replace").splitlines(), 1)
+        if _UNHANDLED.search(line)
+    ]

@@ -1,0 +1,48 @@
+"""A short chaos on loopback: real processes, some faults, nothing found; and a doctored journal."""
+
+import asyncio
+import json
+
+from patterns.commands.chaos.cluster import Client
+from patterns.commands.chaos.judge import judge_again
+from patterns.commands.chaos.run import Plan, play
+
+SMALL = (
+    Client("writer-0", rate=50.0),
+    Client("reader-1", ("/a/", "/t/")),
+    Client("plain", kind="plain"),
+)
+SECONDS = 12.0
+SEED = 2747  # the active server is killed, stopped, and the link cut one way, all within seconds
+
+
+def alter_one_update(folder):
+    """The last update that a client was told of gets another body in its journal."""
+    path = max(folder.glob("writer-0.*.jsonl"), key=lambda each: each.stat().st_size)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    put = next(
+        effect
+        for line in reversed(lines)
+        if line["what"] == "told" and line["live"]
+        for effect in line["effects"]
+        if effect[0] == "put"
+    )
+    put[2] += " doctored"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+async def test_a_pair_that_is_hurt_keeps_its_promises_and_a_doctored_line_is_seen(tmp_path):
+    plan = Plan(SECONDS, SEED, namespaces=False, clients=SMALL)
+    said = []
+    report = await play(plan, tmp_path, said.append)
+    assert report.passed, report.table()
+    assert report.faults["kill active"] >= 1
+    assert sum(report.faults.values()) >= 4
+    assert report.acknowledged["applied"] > 100
+    assert report.activities >= 2
+    assert said
+    again = await asyncio.to_thread(judge_again, tmp_path)
+    assert again.verdict()["violations"] == 0
+    alter_one_update(tmp_path)
+    doctored = await asyncio.to_thread(judge_again, tmp_path)
+    assert {text.partition(" ")[0] for text in doctored.verdict()["first"]} == {"I4"}

@@ -1,0 +1,224 @@
+"""The judge sees: journals without a mistake pass, and a doctored line is found."""
+
+import json
+
+import pytest
+
+from patterns.clone.messages import make_sequence
+from patterns.commands.chaos.journal import Journal
+from patterns.commands.chaos.judge import Judge, judge_again
+from patterns.commands.chaos.merged import CHAOS
+
+PUBLISHED_TO_TOLD = 0.001
+
+
+class Story:
+    """The journals of a run that a test tells: a pair, a writer, and what they do."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.now = 100.0
+        self.journals = {}
+        self.sequence = 0
+        self.uuids = 0
+        self.write(CHAOS, "plan", subtrees={"writer": [""], "reader": ["/a/"]})
+        for name in ("primary", "backup", "writer", "reader"):
+            self.write(CHAOS, "born", who=name)
+
+    def write(self, name, what, /, **fields):
+        if name not in self.journals:
+            life = "" if name == CHAOS else ".1"
+            path = self.folder / f"{name}{life}.jsonl"
+            self.journals[name] = Journal(path, clock=self.clock)
+        return self.journals[name].write(what, **fields)
+
+    def clock(self):
+        self.now += PUBLISHED_TO_TOLD
+        return self.now
+
+    def lead(self, server, epoch, fork=0, entries=()):
+        self.write(server, "begin", fork=fork, map=list(entries))
+        self.sequence = make_sequence(epoch, 0)
+        self.write(server, "number", sequence=self.sequence)
+
+    def put(self, server, key="/a/1", body="x", *, heard_as=None, by="writer"):
+        """A write: invoked, published, told to both clients."""
+        self.uuids += 1
+        uuid = f"{self.uuids:032x}"
+        self.write(by, "invoked", uuid=uuid, number=self.uuids, key=key, body=body, ttl=0.0)
+        self.publish(server, uuid, key, body)
+        heard = body if heard_as is None else heard_as
+        told = [["put", key, heard, self.uuids == 1]]
+        answer = [["acknowledged", uuid, self.sequence]]
+        self.write("writer", "told", sequence=self.sequence, live=True, effects=told + answer)
+        self.write("reader", "told", sequence=self.sequence, live=True, effects=told)
+
+    def publish(self, server, uuid, key="/a/1", body="x"):
+        self.sequence += 1
+        frame = bytes.fromhex(uuid).decode("latin-1")
+        self.write(server, "published", update=[key, self.sequence, frame, "", body])
+
+    def settle(self):
+        self.write(CHAOS, "settled", healed_at=self.now)
+        for journal in self.journals.values():
+            journal.close()
+
+    def verdict(self):
+        self.settle()
+        verdict = judge_again(self.folder).verdict()
+        return [text.partition(" ")[0] for text in verdict["first"]]
+
+
+@pytest.fixture
+def story(tmp_path):
+    story = Story(tmp_path)
+    story.lead("primary", 1)
+    return story
+
+
+def test_a_run_without_a_mistake_passes(story):
+    for number in range(5):
+        story.put("primary", body=f"x{number}")
+    story.write("backup", "holds", sequence=story.sequence, map=[("/a/1", "x4")])
+    story.settle()
+    verdict = judge_again(story.folder).verdict()
+    assert verdict["violations"] == 0
+    assert verdict["acknowledged"] == {"applied": 5}
+    assert verdict["activities"] == 1
+    assert verdict["lost"] == {"applied": 0}
+
+
+def test_a_number_given_twice_is_found(story):
+    story.put("primary")
+    story.sequence -= 1
+    story.put("primary", body="y")
+    assert "I1" in story.verdict()
+
+
+def test_a_value_that_nobody_wrote_is_found(story):
+    story.put("primary")
+    story.publish("primary", "ab" * 16)
+    assert "I4" in story.verdict()
+
+
+def test_a_client_that_was_told_something_else_is_found(story):
+    story.put("primary", heard_as="y")
+    assert "I4" in story.verdict()
+
+
+def test_a_passive_server_that_holds_something_else_is_found(story):
+    story.put("primary")
+    story.write("backup", "holds", sequence=story.sequence, map=[("/a/1", "y")])
+    assert story.verdict() == ["I4"]
+
+
+def test_an_acknowledged_write_that_is_gone_is_found(story):
+    story.put("primary")
+    story.now += 20.0
+    story.write(CHAOS, "dead", who="primary", expected=True)
+    story.lead("backup", 2)
+    assert story.verdict() == ["I6a"]
+
+
+def test_a_process_that_ends_by_itself_is_found(story):
+    story.put("primary")
+    story.write(CHAOS, "dead", who="reader", expected=False)
+    assert story.verdict() == ["I18"]
+
+
+def test_what_the_chaos_has_found_itself_counts(story):
+    story.write(CHAOS, "violates", invariant="I10", text="reader holds another map")
+    assert story.verdict() == ["I10"]
+
+
+def fault(story, number, name, kind, seconds, *nodes):
+    until = story.now + seconds
+    fields = {"name": name, "kind": kind, "nodes": nodes, "until": until}
+    story.write(CHAOS, "fault", number=number, **fields)
+
+
+def kill_primary(story):
+    fault(story, 1, "kill active", "crash", 5.0, "primary")
+    story.write(CHAOS, "dead", who="primary", expected=True)
+
+
+def test_a_failover_is_measured_at_every_client(story):
+    story.put("primary")
+    kill_primary(story)
+    story.now += 2.0
+    story.lead("backup", 2, make_sequence(1, 1), [("/a/1", "x")])
+    story.put("backup", body="y")
+    story.settle()
+    verdict = judge_again(story.folder).verdict()
+    assert verdict["violations"] == 0
+    assert set(verdict["failovers"]) == {"kill active"}
+    assert [round(each, 1) for each in verdict["failovers"]["kill active"]] == [2.0, 2.0]
+
+
+def test_nobody_who_serves_within_ten_seconds_is_found(story):
+    story.put("primary")
+    kill_primary(story)
+    story.now += 10.1
+    story.lead("backup", 2, make_sequence(1, 1), [("/a/1", "x")])
+    assert story.verdict() == ["I11"]
+
+
+def test_a_client_that_is_disturbed_itself_does_not_count(story):
+    story.put("primary")
+    for number, name in enumerate(("reader", "writer"), 2):
+        fault(story, number, "stop client", "pause", 20.0, name)
+    kill_primary(story)
+    story.now += 10.1
+    story.lead("backup", 2, make_sequence(1, 1), [("/a/1", "x")])
+    assert story.verdict() == []
+
+
+def test_a_server_that_is_back_in_time_need_not_be_replaced(story):
+    story.put("primary")
+    fault(story, 1, "stop active", "pause", 1.5, "primary")
+    story.now += 1.5
+    story.write(CHAOS, "healed", number=1)
+    story.now += 10.0
+    story.put("primary", body="y")
+    assert story.verdict() == []
+
+
+def test_a_server_that_stands_still_for_long_has_to_be_replaced(story):
+    story.put("primary")
+    fault(story, 1, "stop active", "pause", 20.0, "primary")
+    story.now += 11.0
+    story.lead("backup", 2, make_sequence(1, 1), [("/a/1", "x")])
+    assert "I11" in story.verdict()
+
+
+def test_a_write_of_a_client_that_is_killed_is_unknown(story):
+    story.write("writer", "invoked", uuid="ab" * 16, number=1, key="/a/1", body="x", ttl=0.0)
+    story.write(CHAOS, "dead", who="writer", expected=True)
+    story.settle()
+    verdict = judge_again(story.folder).verdict()
+    assert (verdict["failed"], verdict["unanswered"]) == ({"crashed": 1}, 0)
+
+
+def test_a_write_that_was_not_taken_is_none(story):
+    story.write("writer", "invoked", uuid="ab" * 16, number=1, key="/a/1", body="x", ttl=0.0)
+    story.write("writer", "forgotten", uuid="ab" * 16)
+    story.settle()
+    assert judge_again(story.folder).verdict()["unanswered"] == 0
+
+
+def test_what_is_written_later_is_taken_later(story):
+    judge = Judge(story.folder)
+    judge.take_until(story.now)
+    story.put("primary")
+    judge.take_until(story.now - 1.0)
+    assert judge.verdict()["acknowledged"] == {}
+    judge.take_until(story.now)
+    assert judge.verdict()["acknowledged"] == {"applied": 1}
+    story.settle()
+
+
+def test_the_verdict_is_a_line_of_json(story):
+    story.put("primary")
+    story.settle()
+    verdict = judge_again(story.folder).verdict()
+    assert json.loads(json.dumps(verdict)) == verdict

@@ -1,0 +1,88 @@
+"""The report of the chaos."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from patterns.commands.chaos.report import Memory, Report, quantile, unhandled
+
+REPORT = Report(
+    where="on loopback",
+    seed=7,
+    seconds=600.0,
+    faults={"kill active": 20, "cut pair, one way": 40},
+    acknowledged={"applied": 12345},
+    failed={"timeout": 2, "crashed": 5, "conflict": 9},
+    unanswered=1,
+    lost={"applied": 3},
+    divergent=0,
+    stuck=0,
+    late_joins=30,
+    activities=21,
+    conflicts=4,
+    given_up=17,
+    failovers={"kill active": [0.5, 1.0, 3.0]},
+    memory={"client": Memory(0.25, (20, 20)), "plain": Memory(None, None)},
+    unhandled=(),
+    violations=0,
+    listed=(),
+)
+
+
+def test_the_table_says_it_all():
+    lines = {line[:24].strip(): line[24:] for line in REPORT.table().splitlines()}
+    assert lines["time"] == "10.0 minutes, on loopback, seed 7"
+    assert lines["faults"] == "60, one every 10.0 s"
+    assert lines["acknowledged applied"] == "12,345"
+    assert lines["unknown"].startswith("8 ")
+    assert lines["refused"].startswith("9 ")
+    assert lines["lost applied"] == "3"
+    assert lines["failover, kill active"] == "p50 1.00 s, p99 3.00 s, longest 3.00 s, seen 3 times"
+    assert lines["memory client"] == "+0.2 MB/h; 20 descriptors in the beginning, 20 in the end"
+    assert lines["memory plain"] == "watched too shortly"
+    assert "   40  cut pair, one way" in REPORT.table()
+
+
+def test_the_json_is_one_object():
+    report = json.loads(REPORT.as_json())
+    assert report["passed"] is True
+    failovers = {"kill active": {"p50": 1.0, "p99": 3.0, "p100": 3.0, "seen": 3}}
+    assert report["failovers"] == failovers
+    assert report["memory"]["client"] == {"slope": 0.25, "descriptors": [20, 20]}
+
+
+@pytest.mark.parametrize(
+    "found", [{"violations": 1}, {"unhandled": ["x"]}, {"divergent": 1}, {"stuck": 1}]
+)
+def test_whatever_is_found_fails_the_run(found):
+    assert REPORT.passed
+    assert not replace(REPORT, **found).passed
+
+
+def test_violations_are_listed():
+    text = "I4 at 3.000 s: reader-0 has another map"
+    assert text in replace(REPORT, violations=1, listed=[text]).table()
+
+
+def test_quantiles():
+    values = [float(number) for number in range(1, 101)]
+    assert quantile(values, 50) == 51.0
+    assert quantile(values, 99) == 100.0
+    assert quantile(values[::-1], 100) == 100.0
+    assert quantile([], 50) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ('{"event": "hook raised", "exception": "Traceback (most recent call last):\\n..."}', 1),
+        ("Task exception was never retrieved", 1),
+        ("Exception ignored in: <function f>", 1),
+        ('{"event": "both servers were active", "level": "error"}', 0),
+    ],
+)
+def test_exceptions_are_found_in_logs(tmp_path, line, count):
+    log = tmp_path / "primary.log"
+    log.write_text(f"first\n{line}\n")
+    assert len(unhandled(log)) == count

@@ -1,0 +1,65 @@
+"""The schedule of the chaos: a seed decides it, and it has what was asked for."""
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from patterns.commands.chaos.schedule import client_faults, kills_a_server, server_faults
+
+LANES = (server_faults, client_faults)
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_seed_decides_everything(lane):
+    first = list(islice(lane(7, plugs=True), 100))
+    assert first == list(islice(lane(7, plugs=True), 100))
+    assert first != list(islice(lane(8, plugs=True), 100))
+
+
+def test_the_lanes_have_chance_of_their_own():
+    servers = [fault.seconds for fault in islice(server_faults(7, plugs=True), 100)]
+    clients = [fault.seconds for fault in islice(client_faults(7, plugs=True), 100)]
+    assert servers != clients
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_every_kind_comes(lane):
+    counts = Counter(fault.kind for fault in islice(lane(1, plugs=True), 500))
+    assert set(counts) == {"kill", "stop", "unplug", "cut", "reset", "delay", "trickle"}
+    assert min(counts.values()) > 10
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_without_plugs_nobody_is_unplugged(lane):
+    assert all(fault.kind != "unplug" for fault in islice(lane(1, plugs=False), 500))
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_most_faults_are_short_and_some_outlast_every_timeout(lane):
+    stops = [fault.seconds for fault in islice(lane(1, plugs=True), 2000) if fault.kind == "stop"]
+    assert 0.1 <= min(stops) and 20.0 < max(stops) <= 30.0
+    assert sorted(stops)[len(stops) // 2] < 3.0
+
+
+def test_a_lane_has_more_than_a_fault_every_eleven_seconds():
+    for lane in LANES:
+        faults = list(islice(lane(1, plugs=True), 1000))
+        assert sum(fault.seconds + fault.after for fault in faults) / 1000 < 7.0
+
+
+def test_what_kills_a_server_is_known():
+    faults = list(islice(server_faults(1, plugs=True), 200))
+    assert {(each.kind, each.target) for each in faults if kills_a_server(each)} == {
+        ("kill", "active"),
+        ("kill", "passive"),
+    }
+    assert not any(map(kills_a_server, islice(client_faults(1, plugs=True), 200)))
+
+
+def test_a_one_way_cut_is_counted_apart():
+    cuts = [fault for fault in islice(server_faults(1, plugs=True), 500) if fault.kind == "cut"]
+    assert {(fault.way == "both", fault.name) for fault in cuts} == {
+        (True, "cut pair"),
+        (False, "cut pair, one way"),
+    }
