@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from patterns.clone.messages import epoch_of
-from patterns.clone.simulation.history import Activity, Entry, History
+from patterns.clone.simulation.history import Activity, Entry, Fault, History
 from patterns.clone.simulation.promises import check_promises
 
 # How long two servers may both be active after whatever kept them apart has ended.
@@ -218,15 +218,16 @@ def _excuse_for_death(history: History, activity: Activity, since: float) -> str
         return ""
     if activity.died - since < REPLICATION_SECONDS:
         return "not replicated yet when its server died"
-    others = [
-        fault
-        for fault in _between(history, since - DETECTION_SECONDS, activity.died + 30.0)
-        if fault[2] not in ("clock", "switchover")
-    ]
+    near = _between(history, since - DETECTION_SECONDS, activity.died + 30.0)
+    others = [fault for fault in near if _concerns_servers(history, fault)]
     return "more than one fault at a time" if len(others) > 1 else ""
 
 
-def _between(
-    history: History, begin: float, end: float
-) -> Iterator[tuple[float, float, str, tuple[str, ...]]]:
+def _concerns_servers(history: History, fault: Fault) -> bool:
+    """What happens to a client, or between it and a server, is between the servers nothing."""
+    servers = {copy.node for copy in history.copies} or set(fault[3])
+    return fault[2] not in ("clock", "switchover") and servers.issuperset(fault[3])
+
+
+def _between(history: History, begin: float, end: float) -> Iterator[Fault]:
     return (fault for fault in history.faults if fault[0] <= end and fault[1] >= begin)

@@ -8,7 +8,7 @@ ended, and which numbers a server said its peer holds as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -27,6 +27,9 @@ Interest: TypeAlias = tuple[bytes, ...]
 """The subtrees of a client."""
 
 EVERYTHING: Interest = (b"",)
+
+Fault: TypeAlias = tuple[float, float, str, tuple[str, ...]]
+"""When it begins and ends, its kind, and the nodes that it concerns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +198,7 @@ class History:
     activities: list[Activity] = field(default_factory=list)
     writes: dict[bytes, Write] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
-    faults: list[tuple[float, float, str, tuple[str, ...]]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     by_epoch: dict[int, Activity] = field(default_factory=dict)
     copies: list[Copy] = field(default_factory=list)
     refused: dict[bytes, tuple[Activity, float]] = field(default_factory=dict)
@@ -235,18 +238,25 @@ class History:
 
     def holds(self, position: int, sequence: int) -> bool:
         """Whether a map at one number contains the update with another one."""
-        seen: set[int] = set()
-        while epoch_of(position) != epoch_of(sequence):
+        while epoch_of(position) > epoch_of(sequence):  # what it began with is of an older epoch
             activity = self.by_epoch.get(epoch_of(position))
-            if activity is None or epoch_of(position) in seen:
+            if activity is None or activity.fork >= position:
                 return False
-            seen.add(epoch_of(position))
             position = activity.fork
-        return position >= sequence
+        return epoch_of(position) == epoch_of(sequence) and position >= sequence
 
-    def holders(self, sequence: int) -> list[Copy]:
-        """The copies that contain an update, or did when they ended."""
-        return [copy for copy in self.copies if self.holds(copy.store.sequence, sequence)]
+    def reach(self, position: int) -> dict[int, int]:
+        """Of each epoch the last number that a map at this number contains: as many `holds`."""
+        last: dict[int, int] = {}
+        while epoch_of(position) not in last:
+            last[epoch_of(position)] = position
+            activity = self.by_epoch.get(epoch_of(position))
+            position = activity.fork if activity is not None else position
+        return last
+
+    def holders(self, sequence: int) -> Iterator[Copy]:
+        """The copies that contain an update, or did when they ended, the newest first."""
+        return (copy for copy in reversed(self.copies) if self.holds(copy.store.sequence, sequence))
 
     def lineage(self, last: Activity) -> list[Entry]:
         """The numbered updates that led to this activity's map, oldest first."""

@@ -139,9 +139,11 @@ class ObservedClient(Squeezed, CloneClient):
         try:
             sequence = self._look_at(write) if write.compares else None
             if write.body:
-                future = self.set(write.key, write.body, write.ttl or None, if_sequence=sequence)
+                future = self.set(
+                    write.key, write.body, write.ttl or None, if_sequence=sequence, ack=write.level
+                )
             else:
-                future = self.delete(write.key, if_sequence=sequence)
+                future = self.delete(write.key, if_sequence=sequence, ack=write.level)
             future.add_done_callback(_retrieve)
         except OutboxFull:
             self.recorder.forget(write)

@@ -12,8 +12,10 @@ from patterns.clone.simulation.history import Activity, Copy, Entry, History
 
 def check_promises(history: History, last: Activity, now: float) -> None:
     """I6b: in the end no promise is broken."""
+    reach = history.reach(last.sequence)
     for sequence, at in history.promised.items():
-        if not history.holds(last.sequence, sequence) and not why_gone(history, sequence):
+        held = sequence <= reach.get(epoch_of(sequence), 0)
+        if not held and not why_gone(history, sequence):
             text = f"{_name(history, sequence)}, held by both servers at {at:.3f} s, is gone"
             history.violate("I6b", now, text)
 
@@ -23,8 +25,9 @@ def check_promotion(history: History, node: str, position: int, now: float) -> N
 
     `position` is the number up to which the server holds all.
     """
+    reach = history.reach(position)
     for sequence in history.promised:
-        if history.holds(position, sequence) or why_gone(history, sequence):
+        if sequence <= reach.get(epoch_of(sequence), 0) or why_gone(history, sequence):
             continue
         if position or not _apart(history, node, now):
             text = f"{node} leads without {_name(history, sequence)}, which both servers held"

@@ -60,7 +60,16 @@ class Client:
             return
         self._number += 1
         operation = next_operation(self._chance, self._name, self._number, self._levels)
-        write = Write(self._name, self._number, operation.key, operation.body, 0.0, operation.ttl)
+        write = Write(
+            self._name,
+            self._number,
+            operation.key,
+            operation.body,
+            invoked=self.client.reactor.now(),
+            ttl=operation.ttl,
+            level=operation.level,
+            compares=operation.conditional,
+        )
         try:
             self.client.write(write)
         except OutboxFull:

@@ -56,7 +56,7 @@ class Judge:
         """What there is to say so far."""
         history = self.merged.history
         writes = history.writes.values()
-        acknowledged = Counter("applied" for each in writes if each.sequence is not None)
+        acknowledged = Counter(each.level for each in writes if each.sequence is not None)
         told = list(dict.fromkeys(map(str, history.violations)))
         return {
             "violations": len(told),

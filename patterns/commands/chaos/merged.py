@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from patterns.clone.interest import Interest
 from patterns.clone.messages import epoch_of
 from patterns.clone.simulation.checker import check
 from patterns.clone.simulation.history import EVERYTHING, History
-from patterns.clone.simulation.observed import ClientRecorder, ServerRecorder
+from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
 from patterns.commands.chaos.journal import Line
-from patterns.commands.chaos.recorders import Told, replay_client, replay_server
+from patterns.commands.chaos.recorders import Held, Told, replay_client, replay_server
 
 # Who was paused, cut off or slowed down needs so long to notice what it has missed.
 _RECOVERY_SECONDS = 10.0
@@ -27,6 +27,12 @@ CHAOS = "chaos"
 class _ClientLife:
     recorder: ClientRecorder
     told: Told
+
+
+@dataclass
+class _ServerLife:
+    recorder: ServerRecorder
+    held: Held = field(default_factory=Held)
 
 
 @dataclass
@@ -56,7 +62,7 @@ class MergedHistory:
         self.now = 0.0
         self.failovers: dict[str, list[float]] = {}
         self.lost = 0
-        self._servers: dict[str, ServerRecorder] = {}
+        self._servers: dict[str, _ServerLife] = {}
         self._clients: dict[str, _ClientLife] = {}
         self._losses: list[_Loss] = []
         self._faults: dict[int, int] = {}  # the number of a fault to its place in the history
@@ -69,15 +75,16 @@ class MergedHistory:
             self._happened(line)
         elif name in self._interests:
             self._take_client(name, line)
-        elif (recorder := self._servers.get(name)) is not None:
-            replay_server(recorder, line)
+        elif name in self._servers:
+            replay_server(self._servers[name].recorder, line, self._servers[name].held)
         if self.now >= self._looked_at + 1.0:
             self._looked_at = self.now
             self._look()
 
     def check(self, healed_at: float) -> None:
         """All agree: check everything so far, with the simulation's checker."""
-        active = [each for each in self._servers.values() if each.activity is not None]
+        recorders = [life.recorder for life in self._servers.values()]
+        active = [each for each in recorders if each.activity is not None]
         if len(active) != 1:
             self.history.violate("I11", self.now, f"{len(active)} servers are active in the end")
             return
@@ -110,12 +117,13 @@ class MergedHistory:
 
     def _born(self, name: str) -> None:
         if name not in self._interests:
-            self._servers[name] = ServerRecorder(self.history, name, self._clock)
+            recorder = ServerRecorder(self.history, name, self._clock)
+            self._servers[name] = _ServerLife(recorder)
             return
         told = Told(self._interests[name])
-        recorder = ClientRecorder(self.history, name, self._clock)
-        recorder.watch(told)
-        self._clients[name] = _ClientLife(recorder, told)
+        client = ClientRecorder(self.history, name, self._clock)
+        client.watch(told)
+        self._clients[name] = _ClientLife(client, told)
 
     def _clock(self) -> float:
         return self.now
@@ -123,7 +131,7 @@ class MergedHistory:
     def _died(self, name: str) -> None:
         server = self._servers.pop(name, None)
         if server is not None:
-            server.dies()
+            server.recorder.dies()
             return
         del self._clients[name]
         for write in self.history.writes.values():
@@ -158,7 +166,8 @@ class MergedHistory:
     def _note_loss(self, fault: str, name: str) -> None:
         """Something is about to happen to somebody; for an active server another has to serve."""
         server = self._servers.get(name)
-        if server is None or server.activity is None:
+        activity = server.recorder.activity if server is not None else None
+        if activity is None:
             return
         served = {
             name
@@ -166,7 +175,7 @@ class MergedHistory:
             if client.told.live and not self._disturbed(name)
         }
         place = len(self.history.faults) - 1
-        self._losses.append(_Loss(fault, self.now, server.activity.epoch, place, served))
+        self._losses.append(_Loss(fault, self.now, activity.epoch, place, served))
 
     def _served(self, name: str, epoch: int) -> None:
         """A client has seen an update in this epoch."""

@@ -64,7 +64,7 @@ class Loopback(Network):
         return _LOOPBACK
 
     def command(self, name: str) -> Sequence[str]:
-        """Nothing."""
+        """Nothing is needed."""
         return ()
 
     async def close(self) -> None:

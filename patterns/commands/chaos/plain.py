@@ -133,7 +133,16 @@ class PlainClient:
         key, uuid = f"/p/{self._number % 10}", os.urandom(16)
         body = f"plain {self._life}.{self._number}"
         # All have one number: what is sent once and forgotten is promised no order.
-        self._journal.write("invoked", uuid=uuid.hex(), number=0, key=key, body=body, ttl=0.0)
+        self._journal.write(
+            "invoked",
+            uuid=uuid.hex(),
+            number=0,
+            key=key,
+            body=body,
+            ttl=0.0,
+            level="applied",
+            seen=None,
+        )
         self._publisher.send_multipart([key.encode(), bytes(8), uuid, b"", body.encode()])
 
     def _hear_order(self) -> bool:

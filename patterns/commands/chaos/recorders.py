@@ -17,11 +17,11 @@ from patterns.clone.client_effects import (
     WriteFailed,
 )
 from patterns.clone.interest import Interest
-from patterns.clone.messages import Frames, encode_sequence, sequence_of
+from patterns.clone.messages import HUGZ, Frames, encode_sequence, sequence_of
 from patterns.clone.server_effects import Effect as ServerEffect
 from patterns.clone.server_effects import ReportDiverged
 from patterns.clone.simulation.history import History, Write
-from patterns.clone.simulation.observed import ClientRecorder, ServerRecorder
+from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
 from patterns.clone.store import KeyValueStore
 from patterns.commands.chaos.journal import Journal, Line, frame_of, text
 
@@ -32,10 +32,49 @@ class ServerJournal(ServerRecorder):
     def __init__(self, journal: Journal, name: str) -> None:
         super().__init__(History(()), name, journal.clock)
         self._journal = journal
+        self._store: KeyValueStore | None = None
+        self._leads = False
+        self._stored = 0
 
     def begin(self, entries: Iterable[Frames], fork: int) -> None:
         """It is about to be active."""
+        self._leads = True
         self._journal.write("begin", fork=fork, map=_map_of(entries))
+
+    def hold(self, store: KeyValueStore) -> None:
+        """It has this map, and no other one from now on."""
+        if store is self._store:
+            return
+        self._store = store
+        self._journal.write("copy", sequence=store.sequence)
+        apply = store.apply
+
+        def recorded(
+            frames: Frames, sequence: int, expires_at: float | None = None
+        ) -> Frames | None:
+            previous = apply(frames, sequence, expires_at)
+            self.numbered(frames, sequence)
+            return previous
+
+        store.apply = recorded  # type: ignore[method-assign]
+
+    def numbered(self, frames: Frames, sequence: int) -> None:
+        """It has stored this; what a passive server stores, the active one has written down."""
+        update = _words(frames) if self._leads else []
+        self._journal.write("stored", sequence=sequence, update=update)
+        self._stored = sequence
+
+    def check_promises(self, position: int) -> None:
+        """It is about to be active, with all up to this number."""
+        self._journal.write("promotes", position=position)
+
+    def leaves(self) -> None:
+        """It hands over."""
+        self._journal.write("leaves")
+
+    def stays(self) -> None:
+        """It does not hand over."""
+        self._journal.write("stays")
 
     def number(self, sequence: int) -> None:
         """It is active with this number."""
@@ -43,6 +82,7 @@ class ServerJournal(ServerRecorder):
 
     def yields(self) -> None:
         """It follows its peer."""
+        self._leads = False
         self._journal.write("yields")
 
     def see(self, effects: list[ServerEffect]) -> None:
@@ -52,12 +92,13 @@ class ServerJournal(ServerRecorder):
                 uuids = [entry[2].hex() for entry in effect.entries]
                 self._journal.write("diverged", uuids=uuids)
 
-    def published(self, frames: Frames) -> None:
-        """It is about to publish this."""
-        if sequence := sequence_of(frames):
-            key, _, uuid, properties, body = map(text, frames)
-            update = [key, sequence, uuid, properties, body]
-            self._journal.write("published", update=update)
+    def published(self, frames: Frames, confirmed: int = 0) -> None:
+        """It is about to publish this: an update, a heartbeat, a refusal. The counts are none."""
+        sequence = sequence_of(frames)
+        if sequence or frames[2] or frames[0] == HUGZ:
+            stored = 0 < sequence <= self._stored  # its body is written down already
+            update = _words(frames[:4] + (b"",) if stored else frames)
+            self._journal.write("published", sequence=sequence, update=update, confirmed=confirmed)
 
     def holds(self, entries: Iterable[Frames], sequence: int) -> None:
         """It follows, and has this at that number."""
@@ -68,34 +109,57 @@ class ServerJournal(ServerRecorder):
         self._journal.write("violates", invariant=invariant, text=text)
 
 
-def replay_server(recorder: ServerRecorder, line: Line) -> None:
-    """Tell a recorder what a line of a server's journal says."""
+def replay_server(recorder: ServerRecorder, line: Line, held: Held) -> None:
+    """Tell a recorder what a line of a server's journal says; `held` is what it had before."""
     match line["what"]:
+        case "copy":
+            held.store = KeyValueStore()
+            held.store.sequence = line["sequence"]
+            recorder.hold(held.store)
+        case "stored":
+            held.store.sequence = line["sequence"]
+            if line["update"]:
+                recorder.numbered(_frames(line), line["sequence"])
         case "begin":
             entries = [(frame_of(key), b"", b"", b"", frame_of(body)) for key, body in line["map"]]
             recorder.begin(entries, line["fork"])
         case "number":
             recorder.number(line["sequence"])
+            held.store.sequence = line["sequence"]
         case "yields":
             recorder.yields()
         case "diverged":
             entries = [(b"", b"", bytes.fromhex(uuid), b"", b"") for uuid in line["uuids"]]
             recorder.see([ReportDiverged(tuple(entries))])
         case "published":
-            key, sequence, uuid, properties, body = line["update"]
-            frames = (
-                frame_of(key),
-                encode_sequence(sequence),
-                frame_of(uuid),
-                frame_of(properties),
-                frame_of(body),
-            )
-            recorder.published(frames)
+            recorder.published(_frames(line), line["confirmed"])
+        case "promotes":
+            recorder.check_promises(line["position"])
+        case "leaves":
+            recorder.leaves()
+        case "stays":
+            recorder.stays()
         case "holds":
-            held = {frame_of(key): frame_of(body) for key, body in line["map"]}
-            recorder.compare_map(line["sequence"], held)
+            bodies = {frame_of(key): frame_of(body) for key, body in line["map"]}
+            recorder.compare_map(line["sequence"], bodies)
         case "violates":
             recorder.violate(line["invariant"], line["text"])
+
+
+@dataclass
+class Held:
+    """The map that a server's process has: an empty store, which has the number of the real one."""
+
+    store: KeyValueStore = field(default_factory=KeyValueStore)
+
+
+def _words(frames: Frames) -> list[str]:
+    return [text(frames[0]), text(frames[2]), text(frames[3]), text(frames[4])]
+
+
+def _frames(line: Line) -> Frames:
+    key, uuid, properties, body = map(frame_of, line["update"])
+    return (key, encode_sequence(line["sequence"]), uuid, properties, body)
 
 
 def _map_of(entries: Iterable[Frames]) -> list[tuple[str, str]]:
@@ -129,6 +193,8 @@ class ClientJournal(ClientRecorder):
                 key=text(write.key),
                 body=text(write.body),
                 ttl=write.ttl,
+                level=write.level,
+                seen=write.seen.hex() if write.compares else None,
             )
             self._last = uuid
         return uuid
@@ -157,6 +223,9 @@ def replay_client(recorder: ClientRecorder, client: str, line: Line, told: Told)
                 frame_of(line["body"]),
                 line["at"],
                 line["ttl"],
+                line["level"],
+                line["seen"] is not None,
+                bytes.fromhex(line["seen"] or ""),
             )
             recorder.name(bytes.fromhex(line["uuid"]))
         case "forgotten":
@@ -177,8 +246,8 @@ def _encode_effect(effect: Effect) -> list[Any] | None:
             return ["expired", text(key)]
         case WriteAcknowledged(uuid, sequence):
             return ["acknowledged", uuid.hex(), sequence]
-        case WriteFailed(uuid, reason):
-            return ["failed", uuid.hex(), reason]
+        case WriteFailed(uuid, reason, sequence):
+            return ["failed", uuid.hex(), reason, sequence]
         case Live(server):
             return ["live", server]
         case Stale(reason):
@@ -197,7 +266,7 @@ def _decode_effect(kind: str, *values: Any) -> Effect:
         case "acknowledged":
             return WriteAcknowledged(bytes.fromhex(values[0]), values[1])
         case "failed":
-            return WriteFailed(bytes.fromhex(values[0]), values[1])
+            return WriteFailed(bytes.fromhex(values[0]), values[1], values[2])
         case "live":
             return Live(values[0])
         case "stale":

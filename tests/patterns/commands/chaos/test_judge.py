@@ -45,7 +45,7 @@ class Story:
         """A write: invoked, published, told to both clients."""
         self.uuids += 1
         uuid = f"{self.uuids:032x}"
-        self.write(by, "invoked", uuid=uuid, number=self.uuids, key=key, body=body, ttl=0.0)
+        self.invoke(by, uuid, key, body)
         self.publish(server, uuid, key, body)
         heard = body if heard_as is None else heard_as
         told = [["put", key, heard, self.uuids == 1]]
@@ -53,10 +53,16 @@ class Story:
         self.write("writer", "told", sequence=self.sequence, live=True, effects=told + answer)
         self.write("reader", "told", sequence=self.sequence, live=True, effects=told)
 
-    def publish(self, server, uuid, key="/a/1", body="x"):
+    def invoke(self, client, uuid, key="/a/1", body="x", level="applied"):
+        fields = {"key": key, "body": body, "ttl": 0.0, "level": level, "seen": None}
+        self.write(client, "invoked", uuid=uuid, number=self.uuids, **fields)
+
+    def publish(self, server, uuid, key="/a/1", body="x", confirmed=0):
         self.sequence += 1
-        frame = bytes.fromhex(uuid).decode("latin-1")
-        self.write(server, "published", update=[key, self.sequence, frame, "", body])
+        update = [key, bytes.fromhex(uuid).decode("latin-1"), "", body]
+        self.write(server, "stored", sequence=self.sequence, update=update)
+        fields = {"sequence": self.sequence, "confirmed": confirmed}
+        self.write(server, "published", update=[*update[:3], ""], **fields)
 
     def settle(self):
         self.write(CHAOS, "settled", healed_at=self.now)
@@ -192,7 +198,7 @@ def test_a_server_that_stands_still_for_long_has_to_be_replaced(story):
 
 
 def test_a_write_of_a_client_that_is_killed_is_unknown(story):
-    story.write("writer", "invoked", uuid="ab" * 16, number=1, key="/a/1", body="x", ttl=0.0)
+    story.invoke("writer", "ab" * 16)
     story.write(CHAOS, "dead", who="writer", expected=True)
     story.settle()
     verdict = judge_again(story.folder).verdict()
@@ -200,7 +206,7 @@ def test_a_write_of_a_client_that_is_killed_is_unknown(story):
 
 
 def test_a_write_that_was_not_taken_is_none(story):
-    story.write("writer", "invoked", uuid="ab" * 16, number=1, key="/a/1", body="x", ttl=0.0)
+    story.invoke("writer", "ab" * 16)
     story.write("writer", "forgotten", uuid="ab" * 16)
     story.settle()
     assert judge_again(story.folder).verdict()["unanswered"] == 0
