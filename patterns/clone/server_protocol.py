@@ -576,6 +576,8 @@ class ServerProtocol:
                 *(each for each in deletions if sequence_of(each) > diverged_since),
             )
             effects += [ReportDiverged(entries)] if entries else []
+            # Who sends one of them again later must not be told that it is in the map.
+            self._duplicates.forget_since(diverged_since)
         self.suspended = False
         self.replication.end()
         self._told_in_sync = False

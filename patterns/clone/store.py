@@ -312,6 +312,17 @@ class DuplicateFilter:
         """Forget everything."""
         self._newer, self._older = {}, {}
 
+    def forget_since(self, sequence: int) -> None:
+        """Forget what was applied under a number above this one: it is given up."""
+        for half in (self._newer, self._older):
+            given_up = [
+                uuid
+                for uuid, result in half.items()
+                if isinstance(result, int) and result > sequence
+            ]
+            for uuid in given_up:
+                del half[uuid]
+
     def expire(self, now: float) -> None:
         """Forget what is too old."""
         if now >= self._turn_at + self.max_age / 2:

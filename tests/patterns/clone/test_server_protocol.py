@@ -628,6 +628,22 @@ class TestSyncing:
         assert nothing.become_passive(2.0, nothing.sequence)[1:] == [SayHello(2, 0)]
 
 
+def test_f1_what_was_given_up_is_new_when_it_is_sent_again():
+    protocol = active()
+    kept, given_up = kvset(b"/a"), kvset(b"/b")
+    protocol.receive_update(kept, 1.0)
+    fork = protocol.sequence
+    protocol.receive_update(given_up, 1.0)
+    theirs = protocol.store.snapshot()[:1]
+    protocol.become_passive(2.0, fork)
+    send_snapshot(protocol, theirs, make_sequence(epoch_of(fork) + 1, 0), 2.0)
+    protocol.become_active(3.0)
+    for frames in (kept, given_up):
+        protocol.receive_update(frames, 4.0)
+    assert set(contents(protocol)) == {b"/a", b"/b"}
+    assert protocol.statistics().duplicates == 1
+
+
 @pytest.mark.parametrize("heartbeat", [0.0, -1.0, float("nan"), 121.0])
 def test_a_heartbeat_that_clients_would_not_wait_for_is_refused(heartbeat):
     with pytest.raises(ValueError, match="heartbeat"):
