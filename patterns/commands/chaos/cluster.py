@@ -37,9 +37,9 @@ STEADY = "reader-0"
 """Never killed, so that its memory can be watched for the whole time."""
 
 CROWD = (
-    Client("writer-0", rate=25.0),
-    Client("writer-1", rate=25.0),
-    Client("writer-2", rate=25.0),
+    Client("writer-0", rate=40.0),
+    Client("writer-1", rate=40.0),
+    Client("writer-2", rate=40.0),
     Client(STEADY),
     Client("reader-1", ("/a/",)),
     Client("reader-2", ("/b/", "/n/", "/t/")),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from patterns.clone.interest import Interest
 from patterns.clone.messages import epoch_of
 from patterns.clone.simulation.checker import check
-from patterns.clone.simulation.history import EVERYTHING, History
+from patterns.clone.simulation.history import EVERYTHING, Activity, History
 from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
 from patterns.commands.chaos.journal import Line
 from patterns.commands.chaos.recorders import Held, Told, replay_client, replay_server
@@ -17,6 +18,8 @@ from patterns.commands.chaos.recorders import Held, Told, replay_client, replay_
 _RECOVERY_SECONDS = 10.0
 # A busy machine may lay so much time between what happens and its line.
 _SLACK_SECONDS = 0.25
+# Who takes over later than so long after a fault has ended does it for the next one.
+_AFTER_SECONDS = 0.5
 # The other server of a pair serves by then, if nothing else is wrong.
 FAILOVER_SECONDS = 10.0
 CHAOS = "chaos"
@@ -61,7 +64,8 @@ class MergedHistory:
         self.history = History(tuple(dict.fromkeys(follows)), slack=_SLACK_SECONDS)
         self.now = 0.0
         self.failovers: dict[str, list[float]] = {}
-        self.lost = 0
+        self.lost: Counter[str] = Counter()  # by level, as of the last check
+        self.overwritten: Counter[str] = Counter()
         self._servers: dict[str, _ServerLife] = {}
         self._clients: dict[str, _ClientLife] = {}
         self._losses: list[_Loss] = []
@@ -90,7 +94,28 @@ class MergedHistory:
             return
         (recorder,) = active
         assert recorder.activity is not None
-        self.lost = check(self.history, recorder.activity, healed_at, self.now)
+        check(self.history, recorder.activity, healed_at, self.now)
+        self._count_lost(recorder.activity)
+
+    def _count_lost(self, last: Activity) -> None:
+        """The acknowledged writes that the history which has won does not contain.
+
+        Of those that somebody has overwritten since, nobody can see that any more.
+        """
+        self.lost.clear()
+        self.overwritten.clear()
+        lineage = self.history.lineage(last)
+        there = {entry.uuid for entry in lineage}
+        newest = {entry.key: entry.sequence for entry in lineage}
+        uuids = {
+            entry.sequence: entry.uuid
+            for activity in self.history.activities
+            for entry in activity.entries
+        }
+        for write in self.history.writes.values():
+            if write.sequence is not None and uuids[write.sequence] not in there:
+                overwritten = newest.get(write.key, 0) > write.sequence
+                (self.overwritten if overwritten else self.lost)[write.level] += 1
 
     # What happens to processes
 
@@ -179,10 +204,12 @@ class MergedHistory:
 
     def _served(self, name: str, epoch: int) -> None:
         """A client has seen an update in this epoch."""
+        successor = self.history.by_epoch.get(epoch)
         for loss in self._losses:
-            if name in loss.waiting and epoch > loss.epoch:
+            if name in loss.waiting and epoch > loss.epoch and successor is not None:
                 loss.waiting.discard(name)
-                self.failovers.setdefault(loss.name, []).append(self.now - loss.at)
+                if successor.began <= self.history.faults[loss.fault][1] + _AFTER_SECONDS:
+                    self.failovers.setdefault(loss.name, []).append(self.now - loss.at)
 
     def _check_service(self, loss: _Loss) -> None:
         """I11: within ten seconds the other server serves, unless the first one is back."""

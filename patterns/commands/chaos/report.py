@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from patterns.clone.levels import REPLICATED
+
 _UNHANDLED = re.compile(
     r"Traceback \(most recent call last\)|Exception ignored|was never (?:retrieved|awaited)"
 )
@@ -34,6 +36,7 @@ class Report:
     failed: Mapping[str, int]
     unanswered: int
     lost: Mapping[str, int]
+    overwritten: Mapping[str, int]
     divergent: int
     stuck: int
     late_joins: int
@@ -49,7 +52,8 @@ class Report:
     @property
     def passed(self) -> bool:
         """Nothing that is promised was broken, and no process met what it could not handle."""
-        return not (self.violations or self.unhandled or self.divergent or self.stuck)
+        found = self.violations or self.unhandled or self.divergent or self.stuck
+        return not (found or self.lost.get(REPLICATED))
 
     def table(self) -> str:
         """A line for each finding, then the first of the violations."""
@@ -68,7 +72,13 @@ class Report:
             ("unknown", f"{self._unknown():,} (given up, or their client was killed)"),
             ("refused", f"{self._refused():,} (conflicts of compare-and-set, and others)"),
         ]
-        rows += [(f"lost {level}", f"{count:,}") for level, count in self.lost.items()]
+        for level, lost in self.lost.items():
+            rows.append(
+                (
+                    f"lost {level}",
+                    f"{lost:,}, and {self.overwritten[level]:,} that were overwritten since",
+                )
+            )
         rows += [
             ("divergent", f"{self.divergent:,}"),
             ("stuck", f"{self.stuck:,}"),

@@ -123,7 +123,20 @@ def test_an_acknowledged_write_that_is_gone_is_found(story):
     story.now += 20.0
     story.write(CHAOS, "dead", who="primary", expected=True)
     story.lead("backup", 2)
-    assert story.verdict() == ["I6a"]
+    story.settle()
+    verdict = judge_again(story.folder).verdict()
+    assert [text.partition(" ")[0] for text in verdict["first"]] == ["I6a"]
+    assert (verdict["lost"], verdict["overwritten"]) == ({"applied": 1}, {"applied": 0})
+
+
+def test_a_write_that_only_the_dead_server_had_is_counted(story):
+    story.put("primary")
+    kill_primary(story)
+    story.lead("backup", 2)
+    story.put("backup", body="y")
+    story.settle()
+    verdict = judge_again(story.folder).verdict()
+    assert (verdict["lost"], verdict["overwritten"]) == ({"applied": 0}, {"applied": 1})
 
 
 def test_a_process_that_ends_by_itself_is_found(story):
@@ -187,6 +200,19 @@ def test_a_server_that_is_back_in_time_need_not_be_replaced(story):
     story.now += 10.0
     story.put("primary", body="y")
     assert story.verdict() == []
+
+
+def test_a_failover_that_comes_later_is_that_of_another_fault(story):
+    story.put("primary")
+    fault(story, 1, "stop active", "pause", 0.2, "primary")
+    story.now += 0.2
+    story.write(CHAOS, "healed", number=1)
+    story.now += 2.0
+    kill_primary(story)
+    story.lead("backup", 2, make_sequence(1, 1), [("/a/1", "x")])
+    story.put("backup", body="y")
+    story.settle()
+    assert set(judge_again(story.folder).verdict()["failovers"]) == {"kill active"}
 
 
 def test_a_server_that_stands_still_for_long_has_to_be_replaced(story):

@@ -16,6 +16,7 @@ REPORT = Report(
     failed={"timeout": 2, "crashed": 5, "conflict": 9},
     unanswered=1,
     lost={"applied": 3},
+    overwritten={"applied": 2},
     divergent=0,
     stuck=0,
     late_joins=30,
@@ -37,7 +38,7 @@ def test_the_table_says_it_all():
     assert lines["acknowledged applied"] == "12,345"
     assert lines["unknown"].startswith("8 ")
     assert lines["refused"].startswith("9 ")
-    assert lines["lost applied"] == "3"
+    assert lines["lost applied"] == "3, and 2 that were overwritten since"
     assert lines["failover, kill active"] == "p50 1.00 s, p99 3.00 s, longest 3.00 s, seen 3 times"
     assert lines["memory client"] == "+0.2 MB/h; 20 descriptors in the beginning, 20 in the end"
     assert lines["memory plain"] == "watched too shortly"
@@ -53,7 +54,14 @@ def test_the_json_is_one_object():
 
 
 @pytest.mark.parametrize(
-    "found", [{"violations": 1}, {"unhandled": ["x"]}, {"divergent": 1}, {"stuck": 1}]
+    "found",
+    [
+        {"violations": 1},
+        {"unhandled": ["x"]},
+        {"divergent": 1},
+        {"stuck": 1},
+        {"lost": {"applied": 0, "replicated": 1}, "overwritten": {"applied": 0, "replicated": 0}},
+    ],
 )
 def test_whatever_is_found_fails_the_run(found):
     assert REPORT.passed
