@@ -148,7 +148,11 @@ class CloneServer(HandlerSet):
         streams = bind_in_a_row(self, self.host, self.port, zmq.ROUTER, zmq.XPUB, self.collector)
         self._router, self._publisher, self._collector = streams
         self.endpoint = self._router.endpoint
-        self._snapshots = snapshots = SnapshotSender(self._router, on_turn=self._answer)
+        self._snapshots = snapshots = SnapshotSender(
+            self._router,
+            on_turn=self._answer,
+            promised=lambda: self.protocol.replication.snapshots_waiting,
+        )
         self._alarm = Alarm(self.reactor, self.tick, self._hook_failed)
         if self.star is not None:
             self.star.name = f"{self.name}.star"

@@ -50,13 +50,15 @@ class Waiting:
     """What may not leave yet: a publication or a snapshot.
 
     `number` is what has to be confirmed before, 0 if it only keeps its place. `asked`: its writer
-    wants to hear which level was reached. `new`: it has not been published before.
+    wants to hear which level was reached. `new`: it has not been published before. `own`: it is an
+    update of the server's own.
     """
 
     content: Frames | SendSnapshot
     number: int
     asked: bool
     new: bool
+    own: bool
     expires_at: float
 
 
@@ -84,6 +86,7 @@ class Replication:
         self.links = self.links_lost = 0
         self.held_back = self.degraded = self.unreplicated = 0
         self.waiting: deque[Waiting] = deque()
+        self.snapshots_waiting = 0
         self._uuids: set[bytes] = set()
         self._waiting_bytes = 0
         self._published = 0  # the newest number that has left, while anything waits
@@ -123,6 +126,7 @@ class Replication:
         self.lose()
         self.confirmed = 0
         self.waiting.clear()
+        self.snapshots_waiting = 0
         self._uuids.clear()
         self._waiting_bytes = 0
 
@@ -192,7 +196,7 @@ class Replication:
 
         What may leave now is in `take_due`.
         """
-        if peer != self.peer:
+        if not peer or peer != self.peer:
             raise MalformedMessage("not from the passive server that is followed by")
         if sequence > newest:
             raise MalformedMessage(f"number {sequence} is held, {newest} is the newest")
@@ -228,6 +232,7 @@ class Replication:
         now: float,
         asked: bool = False,
         new: bool = False,
+        own: bool = False,
     ) -> None:
         """Let something wait until `number` is confirmed, and behind all that waits already.
 
@@ -237,19 +242,15 @@ class Replication:
             self._published = published
         self.held_back += 1
         expires_at = now + self.policy.timeout
-        self.waiting.append(Waiting(content, number, asked, new, expires_at))
+        self.waiting.append(Waiting(content, number, asked, new, own, expires_at))
         if isinstance(content, SendSnapshot):
+            self.snapshots_waiting += 1
             return
         self._waiting_bytes += len(content[4])
         if new and content[2]:
             self._uuids.add(content[2])
         if len(self.waiting) > self.max_entries or self._waiting_bytes > self.max_bytes:
             self.in_sync = False
-
-    @property
-    def snapshots_waiting(self) -> int:
-        """How many snapshots for clients wait."""
-        return sum(isinstance(each.content, SendSnapshot) for each in self.waiting)
 
     @property
     def deadline(self) -> float:
@@ -277,6 +278,7 @@ class Replication:
         first = self.waiting.popleft()
         content = first.content
         if isinstance(content, SendSnapshot):
+            self.snapshots_waiting -= 1
             return first
         self._waiting_bytes -= len(content[4])
         if first.new:

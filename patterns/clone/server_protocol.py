@@ -76,6 +76,8 @@ _TOLD_LIMIT = 20_000
 _ANY_KEY = b"-"  # of an entry that tells a uuid: it deletes nothing, since it comes first
 # Deletions since the server became active that it can report if they are given up.
 _DELETIONS_LIMIT = 100_000
+# Figures of the server that it would never stop to publish.
+_CHANGED_BY_TELLING = ("sequence", "confirmed", "held_back")
 _ABOUT_THE_SNAPSHOT = b"chpx=1\nfeat=%s\nn=%d\n"
 _ALONE = FEATURE.encode()
 _OF_A_PAIR = f"{FEATURE},{LEVELS}".encode()
@@ -355,21 +357,29 @@ class ServerProtocol:
         now: float,
         replicated: bool = False,
         asked: bool = False,
+        own: bool = False,
     ) -> Frames | None:
         """Every new number comes by here: what is to be published for it now, None if it waits.
 
         `replicated`: only when the passive server has confirmed it, if that keeps up. `asked`: its
-        writer is told which level was reached.
+        writer is told which level was reached. `own`: it is an update of the server's own.
         """
         link = self.replication
         if link.peer:
             link.append(numbered)
         if link.waiting or (replicated and link.in_sync):
-            number = sequence if replicated else 0
-            link.hold(numbered, number, published=sequence - 1, now=now, asked=asked, new=True)
+            link.hold(
+                numbered,
+                sequence if replicated else 0,
+                published=sequence - 1,
+                now=now,
+                asked=asked,
+                new=True,
+                own=own,
+            )
             return None
         self._subtrees.count(numbered[0], sequence)
-        if not replicated:
+        if not replicated or own:
             return numbered
         link.degraded += 1
         return _with_level(numbered, APPLIED) if asked else numbered
@@ -452,7 +462,8 @@ class ServerProtocol:
             return []
         counters = asdict(self.statistics())
         counters = {name: value for name, value in counters.items() if isinstance(value, int)}
-        del counters["sequence"], counters["confirmed"]  # telling it would change it
+        for name in _CHANGED_BY_TELLING:
+            del counters[name]
         effects: list[Effect] = []
         try:
             for key, body in self._figures.take_changed(counters, now):
@@ -466,7 +477,7 @@ class ServerProtocol:
         sequence = self.sequence + 1
         frames = (key, encode_sequence(sequence), self._make_uuid(), properties, body)
         self.store.apply(frames, sequence)
-        publication = self._leave(frames, sequence, now)
+        publication = self._leave(frames, sequence, now, self._always_replicated, own=True)
         return [] if publication is None else [Publish(publication)]
 
     def _beat_if_due(self, now: float) -> list[Effect]:
@@ -638,7 +649,8 @@ class ServerProtocol:
         sequence = sequence_of(content)
         if waiting.new:
             self._subtrees.count(content[0], sequence)
-            self.replication.degraded += waiting.number > self.replication.confirmed
+            unconfirmed = waiting.number > self.replication.confirmed
+            self.replication.degraded += unconfirmed and not waiting.own
         if waiting.asked:
             content = _with_level(content, self.replication.level_of(sequence))
         return Publish(content)

@@ -93,7 +93,8 @@ class SnapshotSender(Handler):
     """Holds the snapshots under way, one a client; beyond MAX_SNAPSHOTS they are refused.
 
     Those that wait for their turn count. `on_turn(identity, subtree, packed)` is called when the
-    turn of a request has come, and may `add` the snapshot. `encode` gives the frames of an entry,
+    turn of a request has come, and may `add` the snapshot, at once or later: `promised()` is how
+    many are still to be added. `encode` gives the frames of an entry,
     or of the end, as they travel; None: as they are.
     """
 
@@ -102,10 +103,12 @@ class SnapshotSender(Handler):
         router: Stream,
         encode: Callable[[Frames], Frames] | None = None,
         on_turn: Callable[[bytes, bytes, bool], None] | None = None,
+        promised: Callable[[], int] = int,
     ) -> None:
         self._router = router
         self._encode = encode
         self._on_turn = on_turn
+        self._promised = promised
         self._waiting: OrderedDict[bytes, tuple[bytes, bool]] = OrderedDict()
         self._transfers: OrderedDict[bytes, _Transfer] = OrderedDict()  # in the order of turns
         self._packs: _Packs | None = None
@@ -138,7 +141,7 @@ class SnapshotSender(Handler):
 
     def _has_place(self) -> bool:
         # A client that takes nothing must not keep the others waiting.
-        return len(self._transfers) - self._blocked < MAX_UNDER_WAY
+        return len(self._transfers) - self._blocked + self._promised() < MAX_UNDER_WAY
 
     def _admit(self) -> None:
         while self._waiting and self._on_turn is not None and self._has_place():

@@ -121,6 +121,12 @@ def _remarks(status: Status) -> Iterator[str]:
         yield str(status["mismatch"])
     if status.get("peer_gone"):
         yield "the peer's process has ended"
+    if status["state"] == "active" and status.get("in_sync") is False and status.get("peer_state"):
+        yield "the passive server does not confirm"
+    if status.get("degraded"):
+        yield f"{status['degraded']} updates not replicated"
+    if status.get("unreplicated"):
+        yield f"{status['unreplicated']} writes refused for want of the peer"
     if status.get("conflicts"):
         yield f"{status['conflicts']} conflicts"
     if status.get("diverged"):

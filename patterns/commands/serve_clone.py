@@ -12,8 +12,10 @@ import zmq
 
 from patterns.binary_star.messages import Role
 from patterns.clone.handlers import CloneServer
+from patterns.clone.levels import LEVELS
 from patterns.clone.model_server import ModelServer
 from patterns.clone.ports import LAST_PORT
+from patterns.clone.replication import ReplicationPolicy
 from patterns.commands.clone_feed import CloneFeed
 from patterns.commands.finite import Seconds
 from patterns.commands.operating import control_endpoint
@@ -73,6 +75,26 @@ _COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
     " port of 127.0.0.1. Whoever reaches it may order.",
 )
 @click.option(
+    "--ack",
+    type=click.Choice(sorted(LEVELS)),
+    help="Publish what clients write once this server has applied it, or once the passive one of"
+    " the pair holds it too (replicated). Clients may ask for either themselves."
+    "  [default: applied]",
+)
+@click.option(
+    "--replication-timeout",
+    type=Seconds(),
+    metavar="SECONDS",
+    help="How long a write waits for the passive server, and the others behind it.  [default: 1]",
+)
+@click.option(
+    "--without-peer",
+    type=click.Choice(["degrade", "refuse"]),
+    help="What becomes of a write that is to be replicated while the passive server does not keep"
+    " up: it is applied, and its writer told that this is all; or it is refused."
+    "  [default: degrade]",
+)
+@click.option(
     "--sys", "figures", is_flag=True, help="Publish the server's own figures below $SYS/."
 )
 def serve_clone(
@@ -87,6 +109,9 @@ def serve_clone(
     heartbeat: float,
     timeout: float | None,
     control: str,
+    ack: str | None,
+    replication_timeout: float | None,
+    without_peer: str | None,
     figures: bool,
 ) -> None:
     """Hold a map that many clients share, and number their changes.
@@ -102,7 +127,13 @@ def serve_clone(
       reactor serve clone --role backup --port 5566 --peer tcp://127.0.0.1:5556
         --state-bind tcp://127.0.0.1:5004 --state-connect tcp://127.0.0.1:5003
     """
-    _check_pair(role, state_bind, state_connect, peer, timeout)
+    of_a_pair = {
+        "--timeout": timeout,
+        "--ack": ack,
+        "--replication-timeout": replication_timeout,
+        "--without-peer": without_peer,
+    }
+    _check_pair(role, state_bind, state_connect, peer, of_a_pair)
     _check_model(model, role, collector, {"--control": control, "--sys": figures})
     socket_type = _COLLECTORS[collector] if collector else None
     try:
@@ -121,6 +152,7 @@ def serve_clone(
             timeout=timeout,
             control=control,
             figures=figures,
+            replication=_policy(ack, replication_timeout, without_peer) if role else None,
         )
     except (ValueError, EndpointError) as error:
         raise click.UsageError(str(error)) from None
@@ -152,17 +184,24 @@ def _check_pair(
     state_bind: str | None,
     state_connect: str | None,
     peer: str | None,
-    timeout: float | None,
+    of_a_pair: Mapping[str, object],
 ) -> None:
     pair = {"--state-bind": state_bind, "--state-connect": state_connect, "--peer": peer}
     missing = [name for name, value in pair.items() if not value]
     if role and missing:
         raise click.UsageError(f"--role {role} needs {', '.join(missing)} as well.")
-    given = [name for name, value in {**pair, "--timeout": timeout}.items() if value]
+    given = [name for name, value in {**pair, **of_a_pair}.items() if value]
     if not role and given:
         raise click.UsageError(
             f"{', '.join(given)}: for one of a pair. Add --role primary or --role backup."
         )
+
+
+def _policy(ack: str | None, timeout: float | None, without_peer: str | None) -> ReplicationPolicy:
+    default = ReplicationPolicy()
+    return ReplicationPolicy(
+        ack or default.level, timeout or default.timeout, refuses=without_peer == "refuse"
+    )
 
 
 def _bracketed(host: str) -> str:
