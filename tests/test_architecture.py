@@ -8,6 +8,7 @@ import ast
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,12 @@ class Module:
     source: str
     is_package: bool = False
 
-    def imports(self) -> Iterator[tuple[str, int]]:
+    @cached_property
+    def imports(self) -> list[tuple[str, int]]:
         """Every name imported anywhere in it, absolute and in full, with its line."""
+        return list(self._imports())
+
+    def _imports(self) -> Iterator[tuple[str, int]]:
         for node in ast.walk(ast.parse(self.source, self.name)):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -73,11 +78,12 @@ class Module:
     def violations(self, forbidden: Callable[[str], bool], rule: str) -> list[str]:
         return [
             f"{self.name}:{line} imports {name}: {rule}"
-            for name, line in self.imports()
+            for name, line in self.imports
             if forbidden(name)
         ]
 
 
+@cache  # one module for all rules
 def load(path: Path, root: Path = ROOT) -> Module:
     parts = path.relative_to(root).with_suffix("").parts
     is_package = parts[-1] == "__init__"
@@ -180,6 +186,7 @@ def configures_logging(module: Module) -> list[str]:
         f"{module.name}:{node.lineno} calls {ast.unparse(node.func)}"
         for node in ast.walk(ast.parse(module.source, module.name))
         if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
         and ast.unparse(node.func) in {"structlog.configure", "logging.basicConfig"}
     ]
 
@@ -197,7 +204,7 @@ def rules_modules(tree: Iterable[Module]) -> list[Module]:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            imported = [home(target, by_name) for target, _ in by_name[name].imports()]
+            imported = [home(target, by_name) for target, _ in by_name[name].imports]
             waiting += [target for target in imported if target]
     return [by_name[name] for name in sorted(reached)]
 
@@ -241,7 +248,7 @@ def test_no_pattern_imports_the_commands():
 
 def test_the_table_of_patterns_imports_none_of_them():
     (table,) = [module for module in modules("patterns") if module.name == "patterns"]
-    assert list(table.imports()) == []
+    assert table.imports == []
 
 
 def test_the_core_has_three_dependencies():
@@ -324,7 +331,7 @@ def test_what_is_allowed_is_not_a_violation(checker: Checker, name: str, source:
 
 def test_a_relative_import_in_a_package_starts_from_the_package_itself():
     package = Module("reactor", "from . import testing\nfrom .streams import Stream", True)
-    assert [name for name, _ in package.imports()] == ["reactor.testing", "reactor.streams.Stream"]
+    assert [name for name, _ in package.imports] == ["reactor.testing", "reactor.streams.Stream"]
 
 
 def test_a_module_that_rules_import_is_held_to_the_rules():

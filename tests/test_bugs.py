@@ -3,6 +3,7 @@
 import ast
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def rows(page: str) -> list[Row]:
     return found
 
 
+@cache
 def first_lines(path: Path) -> dict[str, str]:
     """The tests of a file by name, each with the first line of its docstring."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
