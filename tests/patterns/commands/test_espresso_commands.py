@@ -4,12 +4,15 @@ import json
 import os
 import re
 import signal
+import subprocess
+from contextlib import suppress
 
 import pytest
 import zmq
 
 KERNEL = "tcp://127.0.0.1:*"
 SECONDS = 20.0
+PAUSE_SECONDS = 0.01
 
 
 @pytest.fixture
@@ -39,10 +42,12 @@ class Feed:
         return socket
 
     def publish_until_over(self, process):
-        """Publish, and read, until a process has ended."""
-        while process.poll() is None:
+        """Publish, and read, until a process has ended; it shall have the machine to itself."""
+        while process.returncode is None:
             self.publisher.send_multipart([b"A", b"body"])
             assert self.subscriber.recv_multipart() == [b"A", b"body"]
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PAUSE_SECONDS)
 
     def close(self):
         self.publisher.close()
