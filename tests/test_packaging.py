@@ -180,7 +180,8 @@ def test_a_warning_a_leak_and_a_stale_xfail_fail_a_test(pytester: pytest.Pyteste
     for name in ("setup.cfg", "tests/conftest.py"):
         (pytester.path / Path(name).name).write_bytes((ROOT / name).read_bytes())
     pytester.makepyfile(STRICT)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "--import-mode=importlib", ".")
+    options = ("-p", "no:randomly", "--import-mode=importlib", "-n", "0")
+    result = pytester.runpytest_subprocess(*options, ".")
     # Its leak makes each of three tests an error of its teardown; the test itself has passed.
     result.assert_outcomes(passed=6, failed=2, errors=3)
     result.stdout.re_match_lines_random(
