@@ -481,7 +481,7 @@ class Stream:
 
     def _as_bytes(self, frames: tuple[Any, ...]) -> tuple[bytes, ...]:
         for frame in frames:
-            if not isinstance(frame, bytes | bytearray | memoryview):
+            if not isinstance(frame, (bytes, bytearray, memoryview)):
                 raise TypeError(f"{self.name}: a frame must be bytes, not {type(frame).__name__}")
         return tuple(bytes(frame) for frame in frames)
 

@@ -58,7 +58,7 @@ class OneShotTimer:
         began = self._loop.time()
         try:
             waiting = self._callback(*self._args)
-            if isawaitable(waiting):
+            if waiting is not None and isawaitable(waiting):
                 self._task = self._loop.create_task(_guarded(waiting, self.on_error))
         except Exception as error:
             self.on_error(error)
@@ -105,7 +105,7 @@ class PeriodicTimer:
         began = self._loop.time()
         try:
             waiting = self._callback()
-            if isawaitable(waiting):
+            if waiting is not None and isawaitable(waiting):
                 self.task = self._loop.create_task(_guarded(waiting, self.on_error))
         except Exception as error:
             self.on_error(error)

@@ -152,7 +152,7 @@ class BinaryStar(HandlerSet):
     def describe(self) -> dict[str, Any]:
         """The same for the control port."""
         return {
-            name: value.value if isinstance(value, Role | State) else value
+            name: value.value if isinstance(value, (Role, State)) else value
             for name, value in asdict(self.status()).items()
         }
 

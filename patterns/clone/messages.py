@@ -179,9 +179,9 @@ def _name(name: str) -> str:
 
 
 def _value(value: PropertyValue) -> str:
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, (bytes, bytearray, memoryview)):
         text = bytes(value).decode("latin-1")
-    elif isinstance(value, str | Number):
+    elif isinstance(value, (str, Number)):
         text = str(value)
     else:
         raise TypeError(f"{value!r} is neither text nor bytes nor a number")

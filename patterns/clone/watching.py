@@ -27,7 +27,7 @@ class Watcher(Protocol):
 
 def concerns(event: Event, subtree: bytes) -> bool:
     """True if a watcher of this subtree is told the event."""
-    return isinstance(event, Live | Stale) or event.key.startswith(subtree)
+    return isinstance(event, (Live, Stale)) or event.key.startswith(subtree)
 
 
 class EventQueue:

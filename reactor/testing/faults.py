@@ -98,7 +98,7 @@ Selectors = tuple[str | Stream, ...] | None
 
 
 def _selectors(place: Place) -> Selectors:
-    if place is None or isinstance(place, str | Stream):
+    if place is None or isinstance(place, (str, Stream)):
         return None if place is None else (place,)
     return tuple(place)
 

@@ -25,6 +25,7 @@ ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 # A timer this close is due: ten times advance(0.1) must reach a timer at 1.0.
 _RESOLUTION = 1e-9
+_NEVER = float("inf")
 
 
 class FakeLoop(_LoopBase):
@@ -77,7 +78,7 @@ class FakeLoop(_LoopBase):
         with self._driving():
             self._run_instant()
             deadline = self._next_deadline()
-            if deadline == float("inf"):
+            if deadline == _NEVER:
                 return False
             self._now = max(self._now, deadline)
             self._run_instant()
@@ -103,7 +104,7 @@ class FakeLoop(_LoopBase):
                 if self._run_instant(condition):
                     continue
                 deadline = self._next_deadline()
-                if deadline == float("inf"):
+                if deadline == _NEVER:
                     raise RuntimeError("deadlock: nothing is scheduled, and the condition is false")
                 if deadline > limit + _RESOLUTION:
                     self._now = max(self._now, limit)
@@ -303,10 +304,10 @@ class FakeLoop(_LoopBase):
             if outer is not None and task is not None:
                 asyncio.tasks._enter_task(outer, task)
 
-    def _run_instant(self, stop: Callable[[], bool] = lambda: False) -> int:
+    def _run_instant(self, stop: Callable[[], bool] | None = None) -> int:
         """Run until nothing is ready at this instant, or `stop()`; return how many ran."""
         count = 0
-        while not stop() and (turn := self._run_turn()):
+        while (stop is None or not stop()) and (turn := self._run_turn()):
             count += turn
             if count > self.callback_limit:
                 raise RuntimeError(
@@ -317,24 +318,29 @@ class FakeLoop(_LoopBase):
 
     def _run_turn(self) -> int:
         """Run what is ready now, but not what that makes ready; return how many callbacks ran."""
-        self._raise_error()
-        while self._timers and self._timers[0][0] <= self._now:
-            self._ready.append(heapq.heappop(self._timers)[2])
+        # Simulations spend a tenth of their time here: hence the local names, and no calls.
+        errors, ready, timers, now = self._errors, self._ready, self._timers, self._now
+        if errors:
+            raise errors.popleft()
+        while timers and timers[0][0] <= now:
+            ready.append(heapq.heappop(timers)[2])
         count = 0
-        for _ in range(len(self._ready)):
-            handle = self._ready.popleft()
-            if not handle.cancelled():
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
                 count += 1
                 handle._run()  # hands exceptions to call_exception_handler
-                self._raise_error()
+                if errors:
+                    raise errors.popleft()
             # A failed task's traceback refers to this frame: it must not refer to the task.
             del handle
         return count
 
     def _next_deadline(self) -> float:
-        while self._timers and self._timers[0][2].cancelled():
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else float("inf")
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        return timers[0][0] if timers else _NEVER
 
     def _timer_handle_cancelled(self, timer: asyncio.TimerHandle) -> None:
         """Forget cancelled timers when they outnumber the others; TimerHandle.cancel calls this."""

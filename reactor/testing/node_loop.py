@@ -114,19 +114,18 @@ class NodeLoop(FakeLoop):
     def _timer_handle_cancelled(self, timer: asyncio.TimerHandle) -> None:
         self.world._timer_handle_cancelled(timer)
 
-    def _run_held(self, handle: _Held, run: Callable[[], None]) -> None:
+    def _run_or_hold(self, handle: _Held) -> None:
         """Run a callback as this loop's, unless this is not the time for it."""
         if self.dead:
             return
         if self.paused:
             self._held.append(handle)
             return
-        outer = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
         try:
-            run()
+            asyncio.Handle._run(handle)
         finally:
-            asyncio._set_running_loop(outer)
+            asyncio._set_running_loop(self.world)
 
 
 class _NodeHandle(asyncio.Handle):
@@ -135,7 +134,7 @@ class _NodeHandle(asyncio.Handle):
 
     def _run(self) -> None:
         if not self._cancelled:  # it may have been cancelled while it was held
-            self._loop._run_held(self, super()._run)
+            self._loop._run_or_hold(self)
 
 
 class _NodeTimer(asyncio.TimerHandle):
@@ -146,7 +145,7 @@ class _NodeTimer(asyncio.TimerHandle):
         if not self._cancelled:
             loop = self._loop
             loop._latest = max(loop._latest, self.when())
-            loop._run_held(self, super()._run)
+            loop._run_or_hold(self)
 
 
 _Held = _NodeHandle | _NodeTimer
