@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -39,6 +40,14 @@ class ServerProcess:
         assert word == "ready"
         return endpoint
 
+    def pause(self) -> None:
+        """SIGSTOP: it does nothing, and nobody is told."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: it goes on where it was."""
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """SIGKILL: it has no time for anything."""
         self.process.kill()
@@ -75,13 +84,13 @@ def start_server(tmp_path):
 
 
 @pytest.fixture
-def pair(start_server):
-    """A primary and a backup, both ready."""
+def pair(request, start_server):
+    """A primary and a backup, both ready; with an indirect parameter, they have these options."""
     from .pairs import Pair
 
     for attempt in range(_ATTEMPTS):
         try:
-            return Pair(start_server)
+            return Pair(start_server, options=getattr(request, "param", None))
         except ValueError:  # somebody else took one of the ports in the meantime
             if attempt + 1 == _ATTEMPTS:
                 raise

@@ -13,10 +13,11 @@ HEARTBEAT, TIMEOUT, SERVER_TTL = 0.2, 1.0, 1.0
 class Pair:
     """The processes of a primary and a backup, which may be killed and started again."""
 
-    def __init__(self, start_server, links=None):
+    def __init__(self, start_server, links=None, options=None):
         """`links`: where each role hears its peer's state, if not at its peer."""
         self._start_server = start_server
         self._links = links or {}
+        self._options = options or {}
         ports = free_ports(3, 3, 1, 1, 1, 1)
         self._ports = {"primary": ports[::2], "backup": ports[1::2]}
         self.servers = {role: self.start(role) for role in self._ports}
@@ -34,6 +35,7 @@ class Pair:
             "--control": own[2],
             "--heartbeat": HEARTBEAT,
             "--timeout": TIMEOUT,
+            **self._options,
         }
         return self._start_server(
             "clone", *(str(word) for pair in options.items() for word in pair)
