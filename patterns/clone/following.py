@@ -100,7 +100,7 @@ class Follower:
     def begin(self, now: float) -> list[Effect]:
         """Follow the active server: fetch its data, keep the own copy until that is complete."""
         self.following = True
-        self.complete = False
+        self._give_up_copy()
         return self._say_hello(now)
 
     def end(self, *, incomplete: bool = False) -> None:
@@ -184,7 +184,15 @@ class Follower:
 
     def _lose_copy(self) -> None:
         self.resyncs += 1
+        self._give_up_copy()
+
+    def _give_up_copy(self) -> None:
+        """Another map will take its place, and with it comes what was applied lately, there.
+
+        What was applied here and is given up would else be answered as applied.
+        """
         self.complete = False
+        self._holdings.duplicates.clear()
 
     def _resync(self, now: float) -> list[Effect]:
         self._lose_copy()
@@ -250,7 +258,7 @@ class Follower:
             except StoreFull:
                 self._fail_sync(now)
                 return []
-            self._holdings.duplicates.remember(entry[2], sequence, now)
+            self._holdings.duplicates.remember(entry[2], sequence or decode_refusal(entry), now)
         self._collected += len(entries)
         self._hello_at = now + self._sync_timeout
         return []
@@ -290,6 +298,9 @@ class Follower:
         """What was heard before the snapshot was asked for is in it, or lost the race."""
         pending, duplicates = self._holdings.pending, self._holdings.duplicates
         for frames in list(pending):
-            if duplicates.seen(frames[2], now) is not None:
+            known = duplicates.seen(frames[2], now)
+            if isinstance(known, str):
+                pending.clear_refused(frames[2])
+            elif known is not None:
                 pending.clear_published(frames[2], now)
         pending.drop_heard_before(self._asked_at)

@@ -117,6 +117,7 @@ class Replication:
         """The link is gone, or takes nothing more."""
         self.links_lost += bool(self.peer)
         self.peer = b""
+        self.confirmed = 0  # who held it may be gone for good: nothing is on two servers any more
         self.in_sync = False
         self._probe = None
         self._clear_outgoing()
@@ -124,7 +125,6 @@ class Replication:
     def end(self) -> None:
         """Forget all of it, and what waited: it was never acknowledged."""
         self.lose()
-        self.confirmed = 0
         self.waiting.clear()
         self.snapshots_waiting = 0
         self._uuids.clear()

@@ -415,14 +415,17 @@ class ServerProtocol:
         end = snapshot_end(self.sequence, subtree, about)
         return SendSnapshot(identity, subtree, self.sequence, entries, end, packed)
 
-    def _applied_lately(self) -> list[Frames]:
+    def _answered_lately(self) -> list[Frames]:
         """Entries that tell uuids: a peer that has not heard of them would apply them again.
 
-        The map has only the newest update of a key, and none of a key that was deleted.
+        The map has only the newest update of a key, none of a key that was deleted, and nothing of
+        those that were refused.
         """
         return [
-            (_ANY_KEY, encode_sequence(sequence), uuid, b"", b"")
-            for uuid, sequence in self._duplicates.newest(_TOLD_LIMIT)
+            refusal((_ANY_KEY, b"", uuid), result)
+            if isinstance(result, str)
+            else (_ANY_KEY, encode_sequence(result), uuid, b"", b"")
+            for uuid, result in self._duplicates.newest(_TOLD_LIMIT)
         ]
 
     def receive_subscription(self, topic: bytes, subscribed: bool, now: float) -> list[Effect]:
@@ -618,7 +621,7 @@ class ServerProtocol:
         effects = self._settle(now)
         if sequence != self.sequence:
             self._snapshots += 1
-            entries = (*self._applied_lately(), *self.store.snapshot(b"", now))
+            entries = (*self._answered_lately(), *self.store.snapshot(b"", now))
             effects.append(self._snapshot(identity, b"", entries, packed=True))
         return effects
 

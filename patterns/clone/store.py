@@ -302,11 +302,10 @@ class DuplicateFilter:
         self._older, self._newer = self._newer, {}
         self._turn_at = begins_at + self.max_age / 2
 
-    def newest(self, limit: int) -> list[tuple[bytes, int]]:
-        """At most `limit` of the uuids applied last, each with its sequence, oldest first."""
+    def newest(self, limit: int) -> list[tuple[bytes, int | str]]:
+        """At most `limit` of what became of the last uuids, oldest first."""
         results = itertools.chain(reversed(self._newer.items()), reversed(self._older.items()))
-        applied = ((uuid, result) for uuid, result in results if isinstance(result, int))
-        return list(itertools.islice(applied, limit))[::-1]
+        return list(itertools.islice(results, limit))[::-1]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,0 +1,97 @@
+"""What the hammer found of updates that wait for the passive server, each as short as it gets."""
+
+from itertools import count
+
+from patterns.clone.levels import decode_level, with_level
+from patterns.clone.messages import NO_SEQUENCE, epoch_of, make_sequence, sequence_of
+from patterns.clone.peer_link import encode_held
+from patterns.clone.replication import Replication, ReplicationPolicy
+from patterns.clone.server_protocol import Publish, ServerProtocol, ServerState
+
+from .linked import answer_hello, deliver, send_snapshot
+
+UUID = b"u" * 16
+
+
+def server(level="applied", **policy):
+    numbers = count(1)
+    return ServerProtocol(
+        make_uuid=lambda: b"%016d" % next(numbers),
+        replication=Replication(ReplicationPolicy(level, **policy)),
+    )
+
+
+def pair(level="applied", **policy):
+    """An active server and a passive one that keeps up, over a link, at 1 s."""
+    active, passive = server(level, **policy), server(level, **policy)
+    active.become_active(0.0)
+    passive.become_passive(0.5)
+    answer_hello(active, passive, 0, 0.5)
+    confirm(active, passive, 0.5)
+    assert active.replication.in_sync
+    return active, passive
+
+
+def confirm(active, passive, now):
+    """What the passive server holds, told."""
+    deliver(active, passive, now)
+    return active.receive_from_passive(b"peer", encode_held(passive.sequence), now)
+
+
+def kvset(key=b"k", body=b"1", uuid=UUID, properties=b"", level=None):
+    properties = properties if level is None else with_level(properties, level)
+    return (key, NO_SEQUENCE, uuid, properties, body)
+
+
+def published(effects):
+    """The numbered updates among the effects."""
+    frames = [each.frames for each in effects if isinstance(each, Publish)]
+    return [each for each in frames if sequence_of(each)]
+
+
+def test_where_all_is_held_back_an_expiry_is_held_back_as_well():
+    active, passive = pair("replicated")
+    active.receive_update(kvset(properties=b"ttl=1\n"), 1.0)
+    assert len(published(confirm(active, passive, 1.0))) == 1
+    assert published(active.tick(2.5)) == []
+    (expiry,) = published(confirm(active, passive, 2.5))
+    assert (expiry[0], expiry[4]) == (b"k", b"")
+
+
+def test_an_update_that_was_given_up_is_no_answer_to_its_writer():
+    """A server that lost a conflict knows the uuids of what it gave up: they are not applied."""
+    loser = server()
+    loser.become_active(0.0)
+    fork = loser.sequence
+    loser.receive_update(kvset(), 1.0)
+    loser.become_passive(2.0, fork)
+    send_snapshot(loser, [], make_sequence(epoch_of(fork) + 1, 0), 2.0)
+    assert loser.state is ServerState.PASSIVE
+    loser.become_active(3.0)
+    (answer,) = published(loser.receive_update(kvset(), 3.0))
+    assert epoch_of(sequence_of(answer)) == epoch_of(loser.sequence)
+    assert loser.store.get(b"k") is not None
+
+
+def test_what_was_refused_is_told_to_who_follows_from_then_on():
+    """The late copy of a write that was refused is not applied at a failover."""
+    active, passive = server(), server()
+    active.become_active(0.0)
+    active.receive_update(kvset(uuid=b"f" * 16), 0.5)
+    active.receive_update(kvset(body=b"2", properties=b"if-sequence=0\n"), 1.0)
+    passive.become_passive(2.0)
+    for uuid in (b"n" * 16, UUID):  # what had come before for the key is not older for that
+        passive.receive_update(kvset(uuid=uuid), 2.0)
+    answer_hello(active, passive, 0, 2.0)
+    passive.become_active(3.0)
+    assert passive.store.get(b"k")[2] == b"n" * 16
+
+
+def test_what_a_passive_server_held_that_is_gone_is_on_one_server():
+    active, passive = pair()
+    active.receive_update(kvset(level="replicated"), 1.0)
+    (answer,) = published(confirm(active, passive, 1.0))
+    assert decode_level(answer[3]) == "replicated"
+    active.receive_link_lost(2.0)
+    (answer,) = published(active.receive_update(kvset(level="replicated"), 10.0))
+    assert decode_level(answer[3]) == "applied"
