@@ -12,7 +12,16 @@ from patterns.clone.simulation.schedule import END, SCENARIOS, Schedule, generat
 ALL = "all"
 _MIXED = SCENARIOS[0]
 _LISTED_FAILURES = 1000
-_COUNTS = ("seeds", "acknowledged", "failed", "degraded", "lost", "activities", "promotions")
+_COUNTS = (
+    "seeds",
+    "acknowledged",
+    "failed",
+    "degraded",
+    "promised",
+    "lost",
+    "activities",
+    "promotions",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ class Tally:
     acknowledged: int = 0
     failed: int = 0
     degraded: int = 0
+    promised: int = 0
     lost: int = 0
     activities: int = 0
     promotions: int = 0
@@ -52,6 +62,7 @@ class Tally:
         self.acknowledged += result.acknowledged
         self.failed += result.failed
         self.degraded += result.degraded
+        self.promised += result.promised
         self.lost += result.lost
         self.activities += result.activities
         self.promotions += result.promotions
@@ -81,8 +92,9 @@ class Tally:
         return (
             f"{self.seeds} seeds, {hours:.1f} virtual hours, {sum(self.faults.values())} faults, "
             f"{self.activities - self.seeds} failovers, {self.acknowledged} writes acknowledged, "
-            f"{self.lost} of them lost with a server, {self.degraded} applied and not replicated, "
-            f"{self.failed} failed: {found}"
+            f"{self.lost} of them lost with a server, {self.failed} failed, "
+            f"{self.promised} updates on both servers, {self.degraded} told that they are not: "
+            f"{found}"
         )
 
 

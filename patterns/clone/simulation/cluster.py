@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from patterns.binary_star.messages import Role, State
 from patterns.clone.client import ClientClosed
+from patterns.clone.levels import APPLIED, REPLICATED
 from patterns.clone.outbox import OutboxFull
+from patterns.clone.replication import ReplicationPolicy
 from patterns.clone.simulation.history import EVERYTHING, History, Interest, Write
 from patterns.clone.simulation.observed import ObservedClient, ObservedServer
 from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
@@ -87,6 +89,9 @@ class Cluster:
             state_bind=f"tcp://{node.name}:{_STATE_PORT}",
             state_connect=f"tcp://{other}:{_STATE_PORT}",
             peer=f"tcp://{other}:{PORT}",
+            replication=ReplicationPolicy(
+                level=self.schedule.ack, refuses=self.schedule.without_peer == "refuse"
+            ),
             make_uuid=node.make_uuid,
             wall_clock=node.wall_clock,
         )
@@ -134,9 +139,10 @@ class Cluster:
         client: ObservedClient = self._node(name).handler
         key = step.detail[0].encode()
         body = step.detail[1].encode() if step.kind != "delete" else b""
+        level = REPLICATED if step.detail[-1] == REPLICATED else APPLIED
         self._numbers += 1
         now, compares = self.simulation.loop.time(), step.kind == "swap"
-        write = Write(name, self._numbers, key, body, now, step.seconds, compares=compares)
+        write = Write(name, self._numbers, key, body, now, step.seconds, level, compares)
         try:
             client.write(write)
         except OutboxFull:

@@ -14,6 +14,7 @@ from patterns.clone.client_effects import (
     Effect,
 )
 from patterns.clone.handlers import CloneServer
+from patterns.clone.levels import REPLICATED
 from patterns.clone.messages import (
     sequence_of,
 )
@@ -57,16 +58,13 @@ class ObservedServer(Squeezed, CloneServer):
             send = stream.send
 
             def recorded(*frames: bytes) -> bool:
-                self.recorder.published(frames, self._confirmed)
+                link = self.protocol.replication
+                holds_back = link.in_sync and link.policy.level == REPLICATED
+                self.recorder.published(frames, link.confirmed, holds_back)
                 return send(*frames)
 
             stream.send = recorded  # type: ignore[method-assign]
         return stream
-
-    @property
-    def _confirmed(self) -> int:
-        """The number up to which the server publishes as held by its peer too."""
-        return self.protocol.replication.confirmed
 
     @property
     def star_state(self) -> State:

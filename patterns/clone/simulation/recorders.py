@@ -45,6 +45,10 @@ from patterns.clone.store import KeyValueStore
 
 # A client of a subtree notices a loss at the next heartbeat, and any client within this time.
 NOTICE_SECONDS = 6.0
+# A server whose peer's machine is gone without a word notices it within this time, or later if
+# something holds up what comes from it.
+_NEWS_SECONDS = 3.0
+_HOLD_UP = ("cut", "slow", "pause")
 
 
 class ServerRecorder:
@@ -153,10 +157,11 @@ class ServerRecorder:
             self.violate("I1", f"numbers {sequence:x} after {activity.sequence:x}")
         activity.add(Entry.of((frames[0], encode_sequence(sequence), *frames[2:]), self.now))
 
-    def published(self, frames: Frames, confirmed: int = 0) -> None:
+    def published(self, frames: Frames, confirmed: int = 0, holds_back: bool = False) -> None:
         """This goes to the clients: a new number, an old one again, a heartbeat or a refusal.
 
-        The server takes it that its peer holds all up to `confirmed`.
+        The server takes it that its peer holds all up to `confirmed`; if it `holds_back`, it lets
+        nothing else go.
         """
         activity, sequence = self.activity, sequence_of(frames)
         if activity is None:
@@ -169,10 +174,10 @@ class ServerRecorder:
             return
         if sequence > activity.sequence:
             self.numbered(frames, sequence)
-        if sequence <= activity.released:
+        if not self._release(sequence):
             self._check_known(sequence, frames[2])
-        else:
-            self._release(activity, sequence)
+        elif holds_back and sequence > confirmed:
+            self.violate("I20", f"publishes {sequence:x}, which its peer has not confirmed")
         if sequence <= confirmed or decode_level(frames[3]) == REPLICATED:
             self._promise(sequence)
 
@@ -182,17 +187,33 @@ class ServerRecorder:
         if epoch_of(told) == activity.epoch and told > activity.released:
             self.violate("I20", f"beats with {told:x}, which it holds back")
 
-    def _release(self, activity: Activity, sequence: int) -> None:
+    def _release(self, sequence: int) -> bool:
+        """Whether this is new to the clients. An update may leave after a new epoch has begun."""
+        activity = self._history.by_epoch.get(epoch_of(sequence))
+        if activity not in self._held or sequence <= activity.released:
+            return False
         if sequence != activity.entries[len(activity.releases)].sequence:
             self.violate("I20", f"publishes {sequence:x} after {activity.released:x}")
         activity.releases.append(self.now)
+        return True
 
     def _promise(self, sequence: int) -> None:
-        """The server says that its peer holds this, or has held it."""
+        """The server says that its peer holds this: it does, or has just died with it."""
         history = self._history
-        if not any(copy.node != self._name for copy in history.holders(sequence)):
-            self.violate("I6b", f"says that its peer holds {sequence:x}, which it never did")
+        if not any(
+            copy.node != self._name and (not copy.died or self._may_not_know(copy))
+            for copy in history.holders(sequence)
+        ):
+            self.violate("I6b", f"says that its peer holds {sequence:x}, which it does not")
         history.promised.setdefault(sequence, self.now)
+
+    def _may_not_know(self, copy: Copy) -> bool:
+        """Whether news of the peer's death may still be under way, or what it said before."""
+        assert copy.ended is not None
+        return self.now < copy.ended + _NEWS_SECONDS or any(
+            end + _NEWS_SECONDS >= self.now and begin <= self.now and kind in _HOLD_UP
+            for begin, end, kind, _ in self._history.faults
+        )
 
     def _check_known(self, sequence: int, uuid: bytes) -> None:
         """An update that is sent again is answered with its first number."""
@@ -287,8 +308,8 @@ class ClientRecorder:
                     if self._protocol.store.sequence < sequence:
                         self.violate("I9", f"is told of its write {sequence:x} before it shows")
                     self._answered(uuid, sequence, "")
-                case WriteFailed(uuid, reason):
-                    self._answered(uuid, None, reason, getattr(effect, "sequence", None))
+                case WriteFailed(uuid, reason, number):
+                    self._answered(uuid, None, reason, number)
                 case Live():
                     self._joined()
                 case Stale():
@@ -350,9 +371,7 @@ class ClientRecorder:
         last = activity.last_release(self._protocol.interest.subtrees)
         return last is not None and last[0] > sequence and self.now - last[1] > NOTICE_SECONDS
 
-    def _answered(
-        self, uuid: bytes, sequence: int | None, reason: str, applied: int | None = None
-    ) -> None:
+    def _answered(self, uuid: bytes, sequence: int | None, reason: str, applied: int = 0) -> None:
         write = self._history.writes[uuid]
         write.answered, write.sequence, write.reason = self.now, sequence, reason
         write.applied = applied or None

@@ -39,6 +39,7 @@ class Result:
     acknowledged: int
     failed: int  # neither applied for sure, nor refused on condition
     degraded: int  # to be replicated, and told that they are only applied
+    promised: int  # updates that both servers were said to hold
     lost: int  # acknowledged, and lost with a server that died or was given up
     activities: int
     both_active: bool  # at some time
@@ -89,6 +90,7 @@ class _Run:
             acknowledged=sum(write.sequence is not None for write in writes),
             failed=sum(write.failed for write in writes),
             degraded=sum(write.applied is not None for write in writes),
+            promised=len(self._history.promised),
             lost=self._lost,
             activities=len(self._history.activities),
             both_active=self._history.overlaps(),

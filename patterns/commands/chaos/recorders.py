@@ -92,13 +92,19 @@ class ServerJournal(ServerRecorder):
                 uuids = [entry[2].hex() for entry in effect.entries]
                 self._journal.write("diverged", uuids=uuids)
 
-    def published(self, frames: Frames, confirmed: int = 0) -> None:
+    def published(self, frames: Frames, confirmed: int = 0, holds_back: bool = False) -> None:
         """It is about to publish this: an update, a heartbeat, a refusal. The counts are none."""
         sequence = sequence_of(frames)
         if sequence or frames[2] or frames[0] == HUGZ:
             stored = 0 < sequence <= self._stored  # its body is written down already
             update = _words(frames[:4] + (b"",) if stored else frames)
-            self._journal.write("published", sequence=sequence, update=update, confirmed=confirmed)
+            self._journal.write(
+                "published",
+                sequence=sequence,
+                update=update,
+                confirmed=confirmed,
+                holds_back=holds_back,
+            )
 
     def holds(self, entries: Iterable[Frames], sequence: int) -> None:
         """It follows, and has this at that number."""
@@ -132,7 +138,7 @@ def replay_server(recorder: ServerRecorder, line: Line, held: Held) -> None:
             entries = [(b"", b"", bytes.fromhex(uuid), b"", b"") for uuid in line["uuids"]]
             recorder.see([ReportDiverged(tuple(entries))])
         case "published":
-            recorder.published(_frames(line), line["confirmed"])
+            recorder.published(_frames(line), line["confirmed"], line["holds_back"])
         case "promotes":
             recorder.check_promises(line["position"])
         case "leaves":

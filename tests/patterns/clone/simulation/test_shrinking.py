@@ -24,7 +24,7 @@ def breaks_when(condition):
     return judge, runs
 
 
-PASSED = Result(WHOLE, (), "", 0.0, 0, 0, 0, 0, 0, False, 0, Counter())
+PASSED = Result(WHOLE, (), "", 0.0, 0, 0, 0, 0, 0, 0, False, 0, Counter())
 
 
 def needs(*steps):

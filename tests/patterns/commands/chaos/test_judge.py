@@ -61,7 +61,7 @@ class Story:
         self.sequence += 1
         update = [key, bytes.fromhex(uuid).decode("latin-1"), "", body]
         self.write(server, "stored", sequence=self.sequence, update=update)
-        fields = {"sequence": self.sequence, "confirmed": confirmed}
+        fields = {"sequence": self.sequence, "confirmed": confirmed, "holds_back": False}
         self.write(server, "published", update=[*update[:3], ""], **fields)
 
     def settle(self):
