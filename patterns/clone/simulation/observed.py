@@ -109,8 +109,9 @@ class ObservedServer(Squeezed, CloneServer):
             self.recorder.number(self.protocol.sequence)
 
     def carry_out(self, effects: list[ServerEffect]) -> None:
-        """Record what is given up."""
+        """Record what is given up, and which map it has: before the peer is told of that."""
         self.recorder.see(effects)
+        self.recorder.hold(self.protocol.store)
         super().carry_out(effects)
         self.recorder.hold(self.protocol.store)
 

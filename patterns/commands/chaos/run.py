@@ -45,7 +45,7 @@ class Plan:
     seconds: float
     seed: int = 0
     namespaces: bool = True
-    levels: bool = False
+    levels: bool = True
     clients: Sequence[Client] = CROWD
     round_seconds: float = ROUND_SECONDS
 
