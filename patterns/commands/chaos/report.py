@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from patterns.clone.levels import REPLICATED
+from patterns.clone.levels import APPLIED, REPLICATED
 
 _UNHANDLED = re.compile(
     r"Traceback \(most recent call last\)|Exception ignored|was never (?:retrieved|awaited)"
@@ -70,6 +70,7 @@ class Report:
         rows += [(f"acknowledged {level}", f"{n:,}") for level, n in self.acknowledged.items()]
         rows += [
             ("unknown", f"{self._unknown():,} (given up, or their client was killed)"),
+            ("told as only applied", f"{self.failed.get(APPLIED, 0):,} that were to be replicated"),
             ("refused", f"{self._refused():,} (conflicts of compare-and-set, and others)"),
         ]
         for level, lost in self.lost.items():
@@ -94,7 +95,8 @@ class Report:
         return self.unanswered + sum(self.failed.get(each, 0) for each in _UNKNOWN)
 
     def _refused(self) -> int:
-        return sum(count for reason, count in self.failed.items() if reason not in _UNKNOWN)
+        known = (*_UNKNOWN, APPLIED)
+        return sum(count for reason, count in self.failed.items() if reason not in known)
 
     def as_json(self) -> str:
         """Everything as one JSON object, in seconds, megabytes and numbers."""

@@ -19,7 +19,12 @@ from patterns.commands.chaos.measure import Life, descriptors, sample, slope
 from patterns.commands.chaos.merged import CHAOS
 from patterns.commands.chaos.network import Network, open_network
 from patterns.commands.chaos.report import Memory, Report, unhandled
-from patterns.commands.chaos.schedule import client_faults, kills_a_server, server_faults
+from patterns.commands.chaos.schedule import (
+    SERVER_REST,
+    client_faults,
+    kills_a_server,
+    server_faults,
+)
 from patterns.commands.children import Child, ChildFailed, Children
 
 ROUND_SECONDS = 300.0
@@ -48,6 +53,7 @@ class Plan:
     levels: bool = True
     clients: Sequence[Client] = CROWD
     round_seconds: float = ROUND_SECONDS
+    server_rest: float = SERVER_REST
 
 
 class Judge:
@@ -88,7 +94,7 @@ class Chaos:
             plan.clients, network, children, self._journal, plan.seed, plan.levels
         )
         self._faults = Faults(self._cluster, self._journal, random.Random(f"{plan.seed} choices"))
-        self._server_faults = server_faults(plan.seed, plugs=network.plugs)
+        self._server_faults = server_faults(plan.seed, plugs=network.plugs, rest=plan.server_rest)
         self._client_faults = client_faults(plan.seed, plugs=network.plugs)
         self._chance = random.Random(f"{plan.seed} late")
         self._lives: dict[tuple[str, int], Life] = {}

@@ -11,6 +11,10 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+# While a server is not there, nothing is replicated: that has to have its time as well.
+SERVER_REST = 6.0
+CLIENT_REST = 2.0
+
 ACTIVE, PASSIVE = "active", "passive"
 THERE, BACK, BOTH = "there", "back", "both"
 
@@ -61,14 +65,17 @@ _AT_CLIENTS = (
 _KILLS_A_SERVER = ("kill", ACTIVE), ("kill", PASSIVE)
 
 
-def server_faults(seed: int, *, plugs: bool) -> Iterator[Fault]:
-    """The faults of the servers and of the link between them, for ever."""
-    return _faults(random.Random(f"{seed} servers"), _AT_SERVERS, plugs, 1.0)
+def server_faults(seed: int, *, plugs: bool, rest: float = SERVER_REST) -> Iterator[Fault]:
+    """The faults of the servers and of the link between them, for ever.
+
+    Before each nothing goes wrong for half of `rest` seconds to twice that.
+    """
+    return _faults(random.Random(f"{seed} servers"), _AT_SERVERS, plugs, rest)
 
 
 def client_faults(seed: int, *, plugs: bool) -> Iterator[Fault]:
     """The faults of the clients and of their links to the servers, for ever."""
-    return _faults(random.Random(f"{seed} clients"), _AT_CLIENTS, plugs, 2.0)
+    return _faults(random.Random(f"{seed} clients"), _AT_CLIENTS, plugs, CLIENT_REST)
 
 
 def kills_a_server(fault: Fault) -> bool:

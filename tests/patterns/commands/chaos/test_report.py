@@ -13,7 +13,7 @@ REPORT = Report(
     seconds=600.0,
     faults={"kill active": 20, "cut pair, one way": 40},
     acknowledged={"applied": 12345},
-    failed={"timeout": 2, "crashed": 5, "conflict": 9},
+    failed={"timeout": 2, "crashed": 5, "conflict": 9, "applied": 4},
     unanswered=1,
     lost={"applied": 3},
     overwritten={"applied": 2},
@@ -37,6 +37,7 @@ def test_the_table_says_it_all():
     assert lines["faults"] == "60, one every 10.0 s"
     assert lines["acknowledged applied"] == "12,345"
     assert lines["unknown"].startswith("8 ")
+    assert lines["told as only applied"].startswith("4 ")
     assert lines["refused"].startswith("9 ")
     assert lines["lost applied"] == "3, and 2 that were overwritten since"
     assert lines["failover, kill active"] == "p50 1.00 s, p99 3.00 s, longest 3.00 s, seen 3 times"
