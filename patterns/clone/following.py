@@ -200,7 +200,6 @@ class Follower:
 
     def _receive_entries(self, entries: Sequence[Frames], now: float) -> list[Effect]:
         """Updates and refusals, in the active's order."""
-        before = self.replicated
         for entry in entries:
             sequence = sequence_of(entry)
             if not sequence:
@@ -212,7 +211,7 @@ class Follower:
                 self._queue.append(entry)
             elif effects := self._replicate(entry, sequence, now):
                 return effects
-        return [Confirm()] if self.replicated > before else []
+        return []
 
     def _hear_refusal(self, frames: Frames, now: float) -> None:
         """What the active has refused is never applied here either, whenever its copy arrives."""

@@ -9,7 +9,9 @@ It is private to the two, and runs from a DEALER of the passive one to the activ
     P: HELD, sequence                 with a complete copy, I hold all up to this number
 
 `lengths` and `data` are those of a KVPACK (`packs`), but a body may be empty here, and a refusal
-has the number zero. A POSITION also comes with every heartbeat, and whoever is PASSIVE answers it.
+has the number zero. A POSITION also comes with every heartbeat, and after the updates of a turn of
+which one is not to be published before it is confirmed. Who is PASSIVE answers each with HELD,
+and says so also when its copy is complete: what nobody waits for costs no answer.
 """
 
 from __future__ import annotations

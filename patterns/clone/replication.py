@@ -94,6 +94,8 @@ class Replication:
         self._outgoing: deque[Frames | int] = deque()  # entries, and positions
         self._outgoing_bytes = 0
         self._message: tuple[Frames, int] | None = None  # the next one, of so many of these
+        self._sent_up_to = 0
+        self._asks = False  # something waits that no position has asked about
 
     # --- the link
 
@@ -154,18 +156,28 @@ class Replication:
     @property
     def sending(self) -> bool:
         """True if there is something to be sent over the link."""
-        return bool(self._outgoing)
+        return bool(self._outgoing) or self._asks
 
     def next_message(self) -> Frames | None:
         """What is to be sent over the link next, the same until `message_sent`; None if nothing."""
-        if self._message is None and self._outgoing:
-            first = self._outgoing[0]
-            self._message = (
-                (encode_position(first), 1) if isinstance(first, int) else self._pack_entries()
-            )
+        if self._message is None:
+            if self._asks and not self._outgoing:  # once for all that is held back in a turn
+                self._asks = False
+                self._outgoing.append(self._sent_up_to)
+            if self._outgoing:
+                self._message = self._pack(self._outgoing[0])
         return None if self._message is None else self._message[0]
 
-    def _pack_entries(self) -> tuple[Frames, int]:
+    def _pack(self, first: Frames | int) -> tuple[Frames, int]:
+        if isinstance(first, int):
+            self._sent_up_to = first
+            return encode_position(first), 1
+        entries = self._next_entries()
+        numbers = (sequence_of(entry) for entry in reversed(entries))
+        self._sent_up_to = next(filter(None, numbers), self._sent_up_to)
+        return encode_append(entries), len(entries)
+
+    def _next_entries(self) -> list[Frames]:
         entries: list[Frames] = []
         size = 0
         for entry in self._outgoing:
@@ -175,7 +187,7 @@ class Replication:
             if entries and (size > APPEND_BYTES or len(entries) == APPEND_ENTRIES):
                 break
             entries.append(entry)
-        return encode_append(entries), len(entries)
+        return entries
 
     def message_sent(self) -> None:
         """The link has taken it."""
@@ -190,6 +202,7 @@ class Replication:
         self._outgoing.clear()
         self._outgoing_bytes = 0
         self._message = None
+        self._asks = False
 
     def receive_held(self, peer: bytes, sequence: int, newest: int, now: float) -> None:
         """The passive server holds all up to a number. Raises MalformedMessage.
@@ -240,6 +253,7 @@ class Replication:
         """
         if not self.waiting:
             self._published = published
+        self._asks = self._asks or (number > self.confirmed and bool(self.peer))
         self.held_back += 1
         expires_at = now + self.policy.timeout
         self.waiting.append(Waiting(content, number, asked, new, own, expires_at))

@@ -108,7 +108,8 @@ class TestHoldingBack:
         active = Active()
         assert active.write(b"/a", b"1") is None
         assert active.protocol.store.get(b"/a")[4] == b"1"
-        ((entry,),) = active.take_sent()
+        (entry,), position = active.take_sent()
+        assert position == seq(1)
         assert (entry[0], sequence_of(entry), entry[3]) == (b"/a", seq(1), b"")
         assert published(active.held(seq(1))) == [(seq(1), "replicated")]
         assert active.protocol.store.get(b"/a")[3] == b""
@@ -356,6 +357,25 @@ class TestLink:
         active.protocol.tick(2.0)
         active.protocol.tick(3.0)
         assert active.take_sent() == [seq(1)]  # what could not be sent is not sent twice
+
+    def test_what_is_held_back_is_asked_about_once_a_turn_and_nothing_else_is(self):
+        active = Active()
+        active.write(properties=b"")
+        assert [len(entries) for entries in active.take_sent()] == [1]
+        for properties in (ASK, b"", ASK, b"", b"if-sequence=7\n"):
+            active.write(properties=properties)
+        entries, position = active.take_sent()
+        assert (len(entries), position) == (5, seq(5))
+        assert not active.link.sending
+
+    def test_a_copy_that_waits_asks_although_nothing_is_sent_for_it(self):
+        active = Active()
+        its_uuid = uuid()
+        active.write(its_uuid=its_uuid, properties=b"")
+        active.take_sent()
+        active.write(its_uuid=its_uuid)
+        assert active.link.sending
+        assert active.take_sent() == [seq(1)]
 
     def test_a_change_of_epoch_is_told_at_once(self):
         active = Active()
