@@ -55,11 +55,11 @@ def test_help_imports_no_command_and_no_reactor(arguments):
 
 def test_a_command_starts_without_rich_and_finds_it_when_it_shows_something():
     result = python(
-        "import sys; from patterns.commands.app import app\n"
+        "import gc, sys; from patterns.commands.app import app\n"
         "app.get_command(None, 'ls'); print('structlog' in sys.modules, 'rich' in sys.modules)\n"
-        "import rich.live; print(rich.live.__name__)"
+        "import rich.live; print(rich.live.__name__, gc.isenabled())"
     )
-    assert (result.stdout.splitlines(), result.stderr) == (["True False", "rich.live"], "")
+    assert (result.stdout.splitlines(), result.stderr) == (["True False", "rich.live True"], "")
 
 
 @pytest.mark.parametrize(
