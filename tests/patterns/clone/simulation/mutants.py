@@ -90,7 +90,7 @@ def _(patch):
     wrap(patch, ServerProtocol, "become_active", become_active)
 
 
-@mutant("clients do not say which epoch they have seen", "F1", "mixed", 324)
+@mutant("clients do not say which epoch they have seen", "F1", "mixed", 361)
 def _(patch):
     returns(patch, ClientProtocol, "_refuse_server", [])
 
@@ -116,7 +116,7 @@ def _(patch):
 # The pair
 
 
-@mutant("a server without a complete copy takes over", "F9", "mixed", 67)
+@mutant("a server without a complete copy takes over", "F9", "mixed", 146)
 def _(patch):
     silent = Event.REQUEST_PEER_SILENT
     patch.setitem(TABLE, (State.SYNCING, silent), TABLE[State.PASSIVE, silent])
@@ -164,7 +164,7 @@ def _(patch):
 # The passive server
 
 
-@mutant("a gap in what the passive server hears is ignored", "F30", "squeeze")
+@mutant("a gap in what the passive server hears is ignored", "F30", "squeeze", 4)
 def _(patch):
     def replicate(original, self, frames, sequence, now):
         store = self._holdings.store
@@ -205,7 +205,7 @@ def _(patch):
     wrap(patch, Follower, "_replicate", replicate)
 
 
-@mutant("what is pending is dropped at a promotion", "F11", "crash")
+@mutant("what is pending is dropped at a promotion", "F11", "crash", 4)
 def _(patch):
     def take_all(original, self):
         original(self)
@@ -284,7 +284,7 @@ def _(patch):
     wrap(patch, ClientProtocol, "_receive_heartbeat", receive_heartbeat)
 
 
-@mutant("the outbox has no limit", "limit", "squeeze", 18)
+@mutant("the outbox has no limit", "limit", "squeeze", 33)
 def _(patch):
     def init(original, self, **options):
         original(self, **{**options, "max_writes": 10**9})
