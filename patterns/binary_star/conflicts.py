@@ -1,6 +1,7 @@
 """Two actives: which of them goes on, and what the other one gives up.
 
 The side that accepted more updates since the two parted, then the higher epoch, then the primary.
+But who began with nothing, because it could not hear the one that held everything, yields to that.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ def resolve(role: Role, own: Progress, peer: PeerState) -> Event:
     if decides > (peer_epoch, peer.role is not Role.PRIMARY):
         return Event.PEER_ACTIVE_DECIDES
     own_writes, peer_writes = writes_since_fork(own, peer.progress)
-    ours = (own_writes, epoch, role is Role.PRIMARY)
-    theirs = (peer_writes, peer_epoch, peer.role is Role.PRIMARY)
+    own_data, peer_data = not began_anew(own, peer.progress), not began_anew(peer.progress, own)
+    ours = (own_data, own_writes, epoch, role is Role.PRIMARY)
+    theirs = (peer_data, peer_writes, peer_epoch, peer.role is Role.PRIMARY)
     return Event.PEER_ACTIVE_LOSES if ours > theirs else Event.PEER_ACTIVE_WINS
 
 
@@ -38,8 +40,21 @@ def writes_since_fork(own: Progress, theirs: Progress) -> tuple[int, int]:
     return _writes_since(own, theirs), _writes_since(theirs, own)
 
 
+def began_anew(server: Progress, other: Progress) -> bool:
+    """True if an active server began with nothing, and the other one with data that is not its."""
+    theirs = (server.fork_epoch, server.epoch)
+    return not server.fork_sequence and other.fork_sequence > 0 and other.fork_epoch not in theirs
+
+
+def lacks_data_of(server: Progress, epoch: int) -> bool:
+    """True if an active server began with nothing when there was data in that epoch already."""
+    return not server.fork_sequence and 0 < epoch < server.fork_epoch
+
+
 def diverged_since(own: Progress, theirs: Progress) -> int:
     """The sequence up to which our data is the peer's too."""
+    if began_anew(theirs, own):
+        return 0
     return theirs.fork_sequence if theirs.fork_epoch == own.epoch else own.fork_sequence
 
 

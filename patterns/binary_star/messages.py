@@ -49,7 +49,8 @@ class Progress:
 
     `epoch` and `sequence` are those of the newest update held. `writes` counts the clients'
     updates accepted since the server became active, and `fork_epoch` and `fork_sequence` are what
-    it held when it did. A difference of two sequences of one epoch is a number of updates.
+    it held when it did; without data, the epoch in which it did, and 0. A difference of two
+    sequences of one epoch is a number of updates.
     """
 
     epoch: int = 0

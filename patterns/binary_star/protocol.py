@@ -25,6 +25,7 @@ from dataclasses import replace
 from patterns.binary_star.conflicts import (
     diverged_since,
     is_settled,
+    lacks_data_of,
     resolve,
     writes_since_fork,
 )
@@ -387,7 +388,9 @@ class BinaryStarProtocol:
             if ours_to_decide and not self._is_answer(peer):
                 return Event.PEER_ACTIVE_UNSURE
             return event
-        return Event.PEER_ACTIVE
+        passive = self.state is State.PASSIVE
+        anew = passive and lacks_data_of(peer.progress, self._progress().epoch)
+        return Event.PEER_ACTIVE_ANEW if anew else Event.PEER_ACTIVE
 
     def _is_answer(self, peer: PeerState) -> bool:
         """True if the peer has heard what we sent since we first saw that both are active."""

@@ -18,6 +18,7 @@ class Event(enum.Enum):
     PEER_PRIMARY = "the peer is starting as primary"
     PEER_BACKUP = "the peer is starting as backup"
     PEER_ACTIVE = "the peer is active"
+    PEER_ACTIVE_ANEW = "the peer is active and began with nothing, we hold what was before"
     PEER_ACTIVE_WINS = "both are active, the peer goes on"
     PEER_ACTIVE_LOSES = "both are active, we go on"
     PEER_ACTIVE_UNSURE = "both are active, the heartbeat may be old"
@@ -84,6 +85,8 @@ _ROWS: dict[Event, tuple[_Cell, _Cell, _Cell, _Cell, _Cell, _Cell]] = {
     Event.PEER_PRIMARY: (_STAY, _STAY, _STAY, _LEAD, _STAY, _STAY_ACTIVE),
     Event.PEER_BACKUP: (_LEAD, _STAY, _STAY, _LEAD, _STAY, _STAY_ACTIVE),
     Event.PEER_ACTIVE: (_FOLLOW, _FOLLOW, _STAY, _STAY, _STAY, _FOLLOW),
+    # It was started again, and could not hear us: two actives, and it is the one to yield.
+    Event.PEER_ACTIVE_ANEW: (_FOLLOW, _FOLLOW, _STAY, _LEAD, _STAY, _FOLLOW),
     Event.PEER_ACTIVE_WINS: (_STAY, _STAY, _YIELD, _STAY, _STAY, _YIELD),
     Event.PEER_ACTIVE_LOSES: (_STAY, _STAY, _GO_ON, _STAY, _STAY, _GO_ON_AGAIN),
     # What waited while the network was cut tells nothing of who has accepted more since.

@@ -187,6 +187,7 @@ class ServerProtocol:
         self._epoch_floor = epoch
         self._subtrees = subtrees if subtrees is not None else SubtreeCounts()
         self._fork = 0
+        self._began = 0  # the epoch in which this server became active
         self._writes = 0
         self._deletions: dict[bytes, Frames] = {}  # by clients, of keys that are gone
         self._last_beat = float("-inf")
@@ -234,7 +235,7 @@ class ServerProtocol:
             epoch=epoch_of(self.sequence),
             sequence=self.sequence,
             writes=self._writes,
-            fork_epoch=epoch_of(self._fork),
+            fork_epoch=epoch_of(self._fork) or self._began,
             fork_sequence=self._fork,
         )
 
@@ -526,6 +527,7 @@ class ServerProtocol:
         self._deletions.clear()
         new_epoch = max(epoch, epoch_of(self.sequence) + 1, self._epoch_floor + 1)
         self.store.sequence = make_sequence(new_epoch, 0)
+        self._began = new_epoch
         self._next_beat = now
         if self._figures is not None:
             self._figures.begin(now)
@@ -614,7 +616,7 @@ class ServerProtocol:
             self.replication.receive_held(identity, decode_held(frames), self.sequence, now)
             return self._settle(now)
         sequence = decode_hello(frames)
-        if not self.serving:
+        if not self.serving or self._lacks_data_of(sequence):
             self._snapshots_refused += 1
             return []
         self.replication.attach(identity, sequence, self.sequence, now)
@@ -624,6 +626,13 @@ class ServerProtocol:
             entries = (*self._answered_lately(), *self.store.snapshot(b"", now))
             effects.append(self._snapshot(identity, b"", entries, packed=True))
         return effects
+
+    def _lacks_data_of(self, sequence: int) -> bool:
+        """True if we began with nothing when others held this: who says so has to lead, not follow.
+
+        The two hear of each other in their heartbeats, but perhaps a little later.
+        """
+        return not self._fork and 0 < epoch_of(sequence) < self._began
 
     def receive_link_lost(self, now: float) -> list[Effect]:
         """The passive server is not to be reached over the link any more."""

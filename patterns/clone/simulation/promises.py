@@ -38,54 +38,26 @@ def check_promotion(history: History, node: str, position: int, now: float) -> N
 def why_gone(history: History, sequence: int) -> str:
     """Why what both servers held is gone; "" if it is not, or must not be.
 
-    Either each copy of it has died with its server before another one was made: then two have, each
-    within the other's recovery. Or it was given up, and reported, for the history of a server that
-    had been started again and began with nothing, for it could not hear the one that had it.
+    Each copy of it has died with its server before another one was made: so both have, each within
+    the other's recovery. None was given up for another history.
     """
     died: set[str] = set()
-    given_up = False
     for copy in history.holders(sequence):
         if copy.died:
             died.add(copy.node)
-            continue
-        heir = _heir(history, copy)
-        if heir is None:
+        elif not _handed_on(history, copy, sequence):
             return ""
-        if not history.holds(heir.store.sequence, sequence):
-            if not _may_give_up(history, copy, heir, sequence):
-                return ""
-            given_up = True
-    if given_up:
-        return "given up for a history that began with nothing, and reported"
     return "both servers died with it" if len(died) > 1 else ""
 
 
-def _heir(history: History, copy: Copy) -> Copy | None:
-    """The copy that the same process, or its next one, held after this one; None if it is held."""
+def _handed_on(history: History, copy: Copy, sequence: int) -> bool:
+    """Whether a copy has ended, and the one that its server holds in its place has the update."""
     if copy.ended is None:
-        return None
+        return False
     later = iter([each for each in history.copies if each.node == copy.node])
     next(each for each in later if each is copy)
-    return next(later, None)
-
-
-def _may_give_up(history: History, copy: Copy, heir: Copy, sequence: int) -> bool:
-    key = entry_of(history, sequence).key
-    reported = any(
-        entry.key == key and entry.uuid in activity.reported
-        for activity in history.activities
-        if activity.node == copy.node
-        for entry in activity.entries
-    )
-    return reported and _root(history, heir.store.sequence).began > history.promised[sequence]
-
-
-def _root(history: History, position: int) -> Activity:
-    """The first activity of a lineage."""
-    activity = history.by_epoch[epoch_of(position)]
-    for _ in history.activities:
-        activity = history.by_epoch.get(epoch_of(activity.fork), activity)
-    return activity
+    heir = next(later, None)
+    return heir is not None and history.holds(heir.store.sequence, sequence)
 
 
 def _apart(history: History, node: str, now: float) -> bool:

@@ -1,12 +1,13 @@
 """Who of the two is active: the table cell by cell, the guards, and two servers joined by hand."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patterns.binary_star.conflicts import resolve, writes_since_fork
+from patterns.binary_star.conflicts import diverged_since, resolve, writes_since_fork
 from patterns.binary_star.messages import MalformedHeartbeat, PeerState, Progress, Role, State
 from patterns.binary_star.protocol import (
     TABLE,
@@ -37,6 +38,7 @@ EXPECTED = {
     Event.PEER_PRIMARY: "...A.B",
     Event.PEER_BACKUP: "A..A.B",
     Event.PEER_ACTIVE: "SS...S",
+    Event.PEER_ACTIVE_ANEW: "SS.A.S",
     Event.PEER_ACTIVE_WINS: "..L..L",
     Event.PEER_ACTIVE_LOSES: "..W..C",
     Event.PEER_ACTIVE_UNSURE: "..a..a",
@@ -340,6 +342,19 @@ class TestPassives:
         star.receive_peer_state(beat(other, State.SYNCING), 1.0)
         assert star.state is State.ACTIVE
 
+    def test_f9_a_passive_server_does_not_follow_one_that_began_with_nothing_later(self):
+        star = server(BACKUP, Progress(1, 9), state=State.PASSIVE)
+        empty = Progress(3, 20, 2, fork_epoch=3, fork_sequence=0)
+        effects = star.receive_peer_state(beat(PRIMARY, State.ACTIVE, empty), 1.0)
+        assert star.state is State.ACTIVE
+        assert BecomeActive(4) in effects
+
+    @pytest.mark.parametrize("fork", [(1, 0), (1, 5)], ids=["nothing, and then ours", "our data"])
+    def test_f9_a_passive_server_follows_one_that_holds_its_data(self, fork):
+        star = server(BACKUP, Progress(1, 9), state=State.PASSIVE)
+        star.receive_peer_state(beat(PRIMARY, State.ACTIVE, Progress(3, 20, 2, *fork)), 1.0)
+        assert star.state is State.PASSIVE
+
     def test_an_active_server_yields_to_a_passive_one_of_a_later_epoch(self):
         star = server(PRIMARY, Progress(1, 9, 3, 0, 6), state=State.ACTIVE)
         effects = star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 5)), 1.0)
@@ -406,6 +421,18 @@ class TestActives:
         other = PeerState(BACKUP, State.ACTIVE, Progress(2, 14, 11, fork_epoch=1, fork_sequence=10))
         assert writes_since_fork(alone, other.progress) == (10, 11)
         assert resolve(PRIMARY, alone, other) is Event.PEER_ACTIVE_WINS
+
+    def test_f9_who_began_with_nothing_yields_to_who_holds_what_was_before(self):
+        """A backup took over and stood still; its primary came back empty and was voted active."""
+        held = Progress(2, 150, writes=0, fork_epoch=1, fork_sequence=100)
+        empty = Progress(3, 250, writes=50, fork_epoch=3, fork_sequence=0)
+        assert resolve(BACKUP, held, PeerState(PRIMARY, State.ACTIVE, empty)) is (
+            Event.PEER_ACTIVE_LOSES
+        )
+        settled = PeerState(BACKUP, State.ACTIVE, replace(held, epoch=4), settled=3)
+        assert resolve(PRIMARY, empty, settled) is Event.PEER_ACTIVE_WINS
+        assert diverged_since(empty, held) == 0
+        assert diverged_since(held, empty) == 0  # by an operator's word: it gives up everything
 
     def test_bs_3_f1_the_side_with_fewer_writes_since_the_fork_yields_and_reports(self):
         pair = Conflict(primary_writes=5, backup_writes=9)

@@ -4,7 +4,7 @@ from itertools import count
 
 from patterns.clone.levels import decode_level, with_level
 from patterns.clone.messages import NO_SEQUENCE, epoch_of, make_sequence, sequence_of
-from patterns.clone.peer_link import encode_held
+from patterns.clone.peer_link import encode_held, encode_hello
 from patterns.clone.replication import Replication, ReplicationPolicy
 from patterns.clone.server_protocol import Publish, ServerProtocol, ServerState
 
@@ -95,3 +95,15 @@ def test_what_a_passive_server_held_that_is_gone_is_on_one_server():
     active.receive_link_lost(2.0)
     (answer,) = published(active.receive_update(kvset(level="replicated"), 10.0))
     assert decode_level(answer[3]) == "applied"
+
+
+def test_f9_who_began_with_nothing_sends_no_copy_to_who_holds_what_was_before():
+    """It would take the place of all there is; the two find out that the other one has to lead."""
+    empty = server()
+    empty.become_active(0.0, epoch=5)
+    held = encode_hello(make_sequence(4, 9))
+    assert empty.receive_from_passive(b"peer", held, 1.0) == []
+    assert not empty.replication.peer
+    assert empty.progress().fork_epoch == 5
+    empty.receive_from_passive(b"peer", encode_hello(0), 1.0)
+    assert empty.replication.peer == b"peer"
