@@ -100,13 +100,14 @@ class BinaryStar(HandlerSet):
 
     def build(self) -> Iterable[Handler]:
         """Bind the state publisher, subscribe to the peer's, and tick."""
+        options = {zmq.MAXMSGSIZE: _MAX_FRAME, **self._patience()}
         self._state_out = self.open_stream(
             zmq.PUB,
             self.state_bind,
             name="state-out",
             unmarked="bind",
             policy=Policy.DROP_OLDEST,
-            options={zmq.MAXMSGSIZE: _MAX_FRAME},
+            options=options,
         )
         state_in = self.open_stream(
             zmq.SUB,
@@ -114,7 +115,7 @@ class BinaryStar(HandlerSet):
             name="state-in",
             unmarked="connect",
             subscribe=(b"",),
-            options={zmq.MAXMSGSIZE: _MAX_FRAME},
+            options=options,
         )
         state_in.on_error = self._hook_failed
         state_in.on_disconnected(lambda: self._peer_disconnected(state_in))
@@ -126,6 +127,20 @@ class BinaryStar(HandlerSet):
         if self.control:
             handlers.append(ControlPort(open_control(self, self.control), self))
         return handlers
+
+    def _patience(self) -> dict[int, int]:
+        """After so many milliseconds of silence a connection is replaced by a new one.
+
+        TCP sends ever more rarely what is not received: after an outage of half a minute, it may be
+        silent for as long again, and each server would take the other one for gone.
+        """
+        timeout_ms = round(self.protocol.timeout * 1000)
+        return {
+            zmq.HEARTBEAT_IVL: round(self.protocol.heartbeat * 1000),
+            zmq.HEARTBEAT_TIMEOUT: timeout_ms,
+            zmq.HANDSHAKE_IVL: timeout_ms,
+            zmq.CONNECT_TIMEOUT: timeout_ms,
+        }
 
     def request(self, *, copied: bool = False) -> bool:
         """A client asks for service, which is its vote; True if it is to be served now.

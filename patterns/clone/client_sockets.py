@@ -13,6 +13,10 @@ from patterns.clone.ports import collector_of, publisher_of
 from reactor import Handler, Stream, StreamHandler
 
 _HWM = 100_000
+# Milliseconds for which a host may not confirm what was sent to it, or take a connection, before
+# another one is tried. TCP sends again ever more rarely, up to every two minutes: after an outage
+# of some length writes would wait for about as long again.
+_PATIENCE = {zmq.TCP_MAXRT: 5000, zmq.CONNECT_TIMEOUT: 5000}
 
 Receive = Callable[[Sequence[bytes]], None]
 
@@ -66,7 +70,7 @@ class ClientSockets:
         # IMMEDIATE: nothing waits for a server that is gone. It would hear of it when it is
         # back, as of news, and long after others have overwritten it. For the same reason
         # there is no more room than for what can be unacknowledged.
-        options = {zmq.SNDHWM: max_writes, zmq.IMMEDIATE: 1}
+        options = {zmq.SNDHWM: max_writes, zmq.IMMEDIATE: 1, **_PATIENCE}
         if socket_type == zmq.XPUB:
             options[zmq.XPUB_NODROP] = 1
         return self._open_stream(

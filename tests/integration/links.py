@@ -4,13 +4,17 @@ import asyncio
 
 
 class Link:
-    """Forwards connections to a port of this machine, until it is cut; `endpoint` is where."""
+    """Forwards connections to a port of this machine, until it is cut; `endpoint` is where.
+
+    `connections` counts those that were taken, also while it is cut.
+    """
 
     def __init__(self):
         self._target = 0
         self._open = asyncio.Event()
         self._open.set()
         self._tasks = set()
+        self.connections = 0
         self.endpoint = ""
 
     async def __aenter__(self):
@@ -28,6 +32,12 @@ class Link:
         """Where connections lead from now on."""
         self._target = int(endpoint.rpartition(":")[2])
 
+    async def more_than(self, connections):
+        """Wait until more connections than these were taken."""
+        async with asyncio.timeout(20.0):
+            while self.connections <= connections:
+                await asyncio.sleep(0.01)
+
     def cut(self):
         """Forward nothing any more; what is sent waits, as in the buffers of TCP."""
         self._open.clear()
@@ -39,6 +49,7 @@ class Link:
     async def _accept(self, reader, writer):
         task = asyncio.current_task()
         self._tasks.add(task)
+        self.connections += 1
         writers = [writer]
         try:
             far_reader, far_writer = await self._reach_target()

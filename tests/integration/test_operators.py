@@ -112,8 +112,11 @@ async def test_bs_3_f1_a_cut_makes_two_actives_and_the_heal_makes_one(
             await left.set("before", "1")
             to_backup.cut()
             to_primary.cut()
+            connections = to_primary.connections
             async with CloneClient(pair.endpoint("backup")) as right:
                 await pair.reach("backup", "active")
+                # Not the old one, for which TCP would have to find out that all is well again.
+                await to_primary.more_than(connections)
                 for number in range(at_primary):
                     await left.set(f"left/{number}", "x")
                 for number in range(at_backup):
