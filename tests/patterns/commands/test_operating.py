@@ -83,3 +83,21 @@ def test_the_status_of_one_server_is_shown_though_another_does_not_answer(
     assert result.exit_code == 3
     assert result.stdout.splitlines()[1].split()[0] == endpoint
     assert f"no answer from {control}-of-nobody within 1 s" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("figures", "remark"),
+    [
+        ({"in_sync": True}, ""),
+        ({"in_sync": False}, "the passive server does not confirm"),
+        ({"in_sync": True, "degraded": 3}, "3 updates not replicated"),
+        ({"in_sync": True, "unreplicated": 2}, "2 writes refused for want of the peer"),
+        ({"in_sync": False, "state": "passive"}, ""),
+        ({"in_sync": False, "peer_state": None}, ""),
+    ],
+)
+def test_a_row_says_what_is_not_on_both_servers(capsys, figures, remark):
+    status = {"role": "primary", "state": "active", "epoch": 1, "sequence": 0}
+    show([{**status, "peer_state": "passive", **figures}], as_json=False)
+    row = capsys.readouterr().out.splitlines()[1]
+    assert row.split("  ")[-1].strip() == (remark or "-")
