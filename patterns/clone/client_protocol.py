@@ -28,7 +28,7 @@ from patterns.clone.client_effects import (
     WriteFailed,
 )
 from patterns.clone.client_states import ClientState, ClientStatistics, Entry
-from patterns.clone.conditions import Condition
+from patterns.clone.conditions import Condition, Deletions
 from patterns.clone.differences import difference, differences
 from patterns.clone.interest import Interest
 from patterns.clone.joining import Collection, Published
@@ -114,6 +114,7 @@ class ClientProtocol:
         self._make_store = make_store
         outbox = outbox if outbox is not None else Outbox()
         self._writer = Writer(self.interest, outbox, max_body)
+        self._deletions = Deletions()
         self._round = ServerRound(
             servers, jitter=jitter, haste=haste, pause=pause, max_pause=max_pause
         )
@@ -241,7 +242,7 @@ class ClientProtocol:
             return None
         if if_sequence < 0:
             raise ValueError(f"sequence {if_sequence} is negative")
-        return Condition.of(if_sequence, self.store.get(key))
+        return Condition.of(if_sequence, self.store.get(key), self._deletions.get(key))
 
     def receive_writable(self, server: int, now: float) -> list[Effect]:
         """A server's collector has subscribed to this client's updates: nothing is lost now."""
@@ -341,6 +342,8 @@ class ClientProtocol:
             except StoreFull:
                 return self._resync("store full", now)
             self._updates += 1
+            if not frames[4]:
+                self._deletions.remember(frames[0], frames[2])
             self.epoch = max(self.epoch, epoch_of(sequence))
             if self.watched:
                 effects += difference(frames, previous)

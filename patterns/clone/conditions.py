@@ -30,15 +30,21 @@ class Condition:
     """The entry that a key must have: its sequence number, 0 for no entry at all.
 
     Or its uuid, if one is given: an acknowledged update that a new active server has to apply once
-    more, because the old one died with it, has the same uuid under another number.
+    more, because the old one died with it, has the same uuid under another number. For no entry it
+    is the uuid of the deletion that the writer has seen: what the write comes after, in any case.
     """
 
     sequence: int
     uuid: bytes = b""
 
     @classmethod
-    def of(cls, sequence: int, entry: Frames | None) -> Condition:
-        """The condition for what a client holds; `entry` is that, and its number may be another."""
+    def of(cls, sequence: int, entry: Frames | None, deletion: bytes = b"") -> Condition:
+        """The condition for what a client holds: an `entry`, whose number may be another, or none.
+
+        `deletion` is the uuid of the last deletion of the key that it has heard of.
+        """
+        if not sequence:
+            return cls(0, deletion)
         seen = entry is not None and sequence_of(entry) == sequence
         return cls(sequence, entry[2] if entry is not None and seen else b"")
 
@@ -52,6 +58,25 @@ class Condition:
         if entry is None:
             return not self.sequence
         return sequence_of(entry) == self.sequence or bool(self.uuid and entry[2] == self.uuid)
+
+
+class Deletions:
+    """The uuids of the newest deletions that a client has heard of, by key; `limit` of them."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._limit = limit
+        self._uuids: dict[bytes, bytes] = {}
+
+    def remember(self, key: bytes, uuid: bytes) -> None:
+        """This update has deleted the key."""
+        self._uuids.pop(key, None)
+        self._uuids[key] = uuid
+        if len(self._uuids) > self._limit:
+            del self._uuids[next(iter(self._uuids))]
+
+    def get(self, key: bytes) -> bytes:
+        """The uuid of the newest, empty if none is known."""
+        return self._uuids.get(key, b"")
 
 
 def decode_condition(properties: bytes) -> Condition | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from patterns.clone.conditions import decode_condition
 from patterns.clone.messages import Frames
@@ -150,6 +152,38 @@ class PendingList:
         siblings.remove(arrival)
         if not siblings:
             del self._by_key[frames[0]]
+
+
+def in_order(updates: list[Frames]) -> list[Frames]:
+    """Clients' updates in the order of their arrival, but each after the one that it builds on.
+
+    Copies of two writers may have come in another order than their writes were answered in. One
+    with a condition waits for the update that it names, and no longer than up to the next update of
+    its key without a condition: that may be its own writer's, who had an answer by then.
+    """
+    ordered: list[Frames] = []
+    queue = deque(updates)
+    to_come = {frames[2] for frames in updates if frames[2]}
+    waiting: dict[bytes, list[tuple[bytes, Frames]]] = {}
+    while queue:
+        frames = queue.popleft()
+        key, uuid = frames[0], frames[2]
+        condition = decode_condition(frames[3]) if frames[3] else None
+        if condition is not None and condition.uuid in to_come:
+            waiting.setdefault(key, []).append((condition.uuid, frames))
+            continue
+        held = waiting.pop(key, [])
+        if condition is None:
+            late = [each for awaited, each in held if awaited != uuid]
+            ordered += late
+            to_come -= {each[2] for each in late}
+            held = [each for each in held if each[0] == uuid]
+        ordered.append(frames)
+        to_come.discard(uuid)
+        queue.extendleft(each for awaited, each in reversed(held) if awaited == uuid)
+        if others := [each for each in held if each[0] != uuid]:
+            waiting[key] = others
+    return ordered + [each for _, each in chain.from_iterable(waiting.values())]
 
 
 def _size(frames: Frames) -> int:

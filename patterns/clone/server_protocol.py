@@ -12,10 +12,8 @@ Time is an argument: monotonic seconds.
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 
 from patterns.binary_star.messages import Progress
 from patterns.clone.conditions import CONFLICT, FEATURE, decode_condition, without_condition
@@ -51,7 +49,7 @@ from patterns.clone.messages import (
 )
 from patterns.clone.packs import FEATURE as PACKS
 from patterns.clone.peer_link import HELD, decode_held, decode_hello
-from patterns.clone.pending import PendingList
+from patterns.clone.pending import PendingList, in_order
 from patterns.clone.replication import Replication, Waiting
 from patterns.clone.server_effects import (
     Confirm,
@@ -551,20 +549,7 @@ class ServerProtocol:
     def _apply_pending(self, now: float, *, inherited: bool = False) -> list[Effect]:
         self._pending.expire(now)
         effects: list[Effect] = []
-        queue = deque(self._pending.take_all())
-        waiting: dict[tuple[bytes, bytes], list[Frames]] = {}
-        while queue:
-            frames = queue.popleft()
-            condition = decode_condition(frames[3]) if frames[3] else None
-            if condition is not None and not condition.holds(self.store.get(frames[0])):
-                # Copies of two writers may have come in another order than their writes were
-                # answered in: this one may build on one that is yet to be applied.
-                waiting.setdefault((frames[0], condition.uuid), []).append(frames)
-                continue
-            effects += self.receive_update(frames, now, inherited=inherited)
-            uuid = frames[2] if frames[4] else b""
-            queue.extendleft(reversed(waiting.pop((frames[0], uuid), [])))
-        for frames in chain.from_iterable(waiting.values()):
+        for frames in in_order(self._pending.take_all()):
             effects += self.receive_update(frames, now, inherited=inherited)
         return effects
 

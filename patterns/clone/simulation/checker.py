@@ -44,7 +44,7 @@ def _check_order(history: History, entries: list[Entry]) -> None:
     """
     seen: set[bytes] = set()
     holder: dict[bytes, bytes] = {}
-    newest: dict[tuple[str, bytes], int] = {}
+    newest: dict[tuple[str, int, bytes], int] = {}
     previous = 0
     for entry in entries:
         if entry.sequence <= previous:
@@ -64,7 +64,7 @@ def _check_order(history: History, entries: list[Entry]) -> None:
         if write.compares and write.seen != over:
             text = f"{write.client}'s write on condition of {entry.key!r} meets another value"
             history.violate("I22", entry.at, text)
-        place = (write.client, write.key)
+        place = (write.client, write.life, write.key)
         if write.number < newest.get(place, 0):
             history.violate("I8", entry.at, f"{write.client} wrote {write.key!r} in another order")
         newest[place] = max(write.number, newest.get(place, 0))

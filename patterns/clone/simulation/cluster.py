@@ -142,7 +142,8 @@ class Cluster:
         level = REPLICATED if step.detail[-1] == REPLICATED else APPLIED
         self._numbers += 1
         now, compares = self.simulation.loop.time(), step.kind == "swap"
-        write = Write(name, self._numbers, key, body, now, step.seconds, level, compares)
+        life = self._node(name).starts
+        write = Write(name, self._numbers, key, body, now, step.seconds, level, compares, life=life)
         try:
             client.write(write)
         except OutboxFull:

@@ -164,6 +164,7 @@ class Write:
     """An operation of a client, and how it ended. `level` is the one that it asked for.
 
     One that `compares` applies only over the update whose uuid its client has `seen`, b"" for none.
+    `life` tells the processes of a client apart: what a dead one sent may arrive after a new one's.
     """
 
     client: str
@@ -175,6 +176,7 @@ class Write:
     level: str = APPLIED
     compares: bool = False
     seen: bytes = b""
+    life: int = 0
     answered: float | None = None
     sequence: int | None = None  # acknowledged under this number, at that level
     reason: str = ""  # or failed for this reason; "crashed" with its client

@@ -9,7 +9,7 @@ import pytest
 from patterns.binary_star.messages import State
 from patterns.clone.client import ConditionsUnsupported, WriteError
 from patterns.clone.client_protocol import SendUpdate, WriteAcknowledged, WriteFailed
-from patterns.clone.conditions import Condition, decode_condition, without_condition
+from patterns.clone.conditions import Condition, Deletions, decode_condition, without_condition
 from patterns.clone.messages import (
     KVMessage,
     MalformedMessage,
@@ -335,9 +335,41 @@ def test_what_nothing_leads_to_is_refused_at_the_promotion():
 def test_a_create_waits_for_the_deletion_that_it_builds_on():
     pair = Pair()
     first = pair.set(b"1")
-    pair.passive.receive_update(KVMessage(b"/a", 0, uuid(), given(0), b"2").encode(), 1.0)
-    pair.passive.receive_update(KVMessage(b"/a", 0, uuid(), given(first), b"").encode(), 1.0)
+    deletion = uuid()
+    create = KVMessage(b"/a", 0, uuid(), chained(deletion, 0), b"2")
+    pair.passive.receive_update(create.encode(), 1.0)
+    pair.passive.receive_update(KVMessage(b"/a", 0, deletion, given(first), b"").encode(), 1.0)
     assert pair.fail_over()[1] == b"2"
+
+
+@pytest.mark.parametrize("seen", [b"", b"s" * 16])
+def test_a_create_that_was_refused_does_not_wait_for_its_writers_next_deletion(seen):
+    """I8: the link was cut, so the passive server had not heard of the refusal; seed 10000548."""
+    pair = Pair()
+    pair.set(b"1", replicated=False)
+    condition = chained(seen, 0) if seen else given(0)
+    assert pair.set(b"2", condition, replicated=False) == "conflict"
+    pair.set(b"", replicated=False)
+    published, value = pair.fail_over()
+    assert [decode_refusal(frames) for frames in published] == ["", "conflict", ""]
+    assert value is None
+
+
+def test_a_write_does_not_wait_beyond_its_writers_next_one():
+    """I8: the copies of three writers are read in turn after a pause; seed 10006369."""
+    pair = Pair()
+    one, two = uuid(), uuid()
+    swap, last = uuid(), uuid()
+    for frames in (
+        KVMessage(b"/a", 0, swap, chained(two, 2), b"swapped"),
+        KVMessage(b"/a", 0, one, b"", b"1"),
+        KVMessage(b"/a", 0, last, b"", b""),  # sent when the swap had been answered
+        KVMessage(b"/a", 0, two, b"", b"2"),
+    ):
+        pair.passive.receive_update(frames.encode(), 1.0)
+    published, _ = pair.fail_over()
+    assert [frames[2] for frames in published] == [swap, one, last, two]
+    assert decode_refusal(published[0]) == "conflict"
 
 
 # The client
@@ -371,6 +403,23 @@ def test_a_condition_names_the_number_and_the_uuid_that_the_client_saw():
     client = Client()
     client.hear(kvpub(seq(1), b"/a", b"1", b"", b"u" * 16), 0.5)
     assert conditions(client.set(seq(1))[1]) == [Condition(seq(1), b"u" * 16)]
+
+
+def test_a_create_names_the_deletion_that_the_client_saw():
+    client = Client()
+    client.hear(kvpub(seq(1), b"/a", b"1", b"", b"u" * 16), 0.5)
+    assert conditions(client.set(0)[1]) == [Condition(0)]  # refused, whatever comes next
+    client = Client()
+    client.hear(kvpub(seq(1), b"/a", b"", b"", b"d" * 16), 0.5)
+    assert conditions(client.set(0)[1]) == [Condition(0, b"d" * 16)]
+    assert conditions(client.set(0, key=b"/b")[1]) == [Condition(0)]
+
+
+def test_of_the_deletions_the_newest_are_known():
+    deletions = Deletions(limit=2)
+    for key, its_uuid in ((b"/a", b"1"), (b"/b", b"2"), (b"/a", b"3"), (b"/c", b"4")):
+        deletions.remember(key, its_uuid)
+    assert [deletions.get(key) for key in (b"/a", b"/b", b"/c")] == [b"3", b"", b"4"]
 
 
 def test_a_server_without_it_is_an_error_at_once():

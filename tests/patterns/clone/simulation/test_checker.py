@@ -187,6 +187,13 @@ def test_i8_the_order_of_a_writer(story):
     assert story.verdict(activity) == ["I8"]
 
 
+def test_i8_the_order_of_two_processes_of_a_writer_is_open(story):
+    activity = story.lead("primary", 1)
+    story.write(story.put(activity), number=2, life=2)
+    story.write(story.put(activity), number=1, life=1)
+    assert story.verdict(activity) == []
+
+
 def test_i12_a_value_expires_early(story):
     activity = story.lead("primary", 1)
     story.put(activity, ttl=5.0)
