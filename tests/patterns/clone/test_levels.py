@@ -3,9 +3,12 @@
 import itertools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from patterns.clone.client import ConditionsUnsupported, WriteError
 from patterns.clone.client_protocol import Put, SendUpdate, WriteAcknowledged, WriteFailed
+from patterns.clone.interest import Interest
 from patterns.clone.levels import (
     APPLIED,
     REPLICATED,
@@ -15,8 +18,15 @@ from patterns.clone.levels import (
     with_level,
     without_level,
 )
-from patterns.clone.messages import MalformedMessage, refusal, snapshot_end
+from patterns.clone.messages import (
+    MalformedMessage,
+    decode_snapshot_end,
+    refusal,
+    snapshot_end,
+)
 from patterns.clone.outbox import Outbox
+from patterns.clone.store import KeyValueStore
+from patterns.clone.writer import Writer
 
 from .test_client_protocol import Joined, hugz, kvpub, only, seq
 
@@ -308,6 +318,65 @@ def test_none_is_refused_for_what_another_has_asked_for(levels):
         ends[level] = effects[0]
     assert isinstance(ends[APPLIED], WriteAcknowledged)
     assert ends[REPLICATED].reason == "unreplicated"
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), st.sampled_from("ab"), st.sampled_from([APPLIED, REPLICATED])),
+        st.tuples(st.just("publish"), st.integers(0, 3), st.sampled_from([APPLIED, REPLICATED])),
+        st.tuples(st.just("refuse"), st.integers(0, 3), st.just("unreplicated")),
+        st.tuples(st.just("fail over"), st.booleans(), st.sampled_from([PAIR, ALONE])),
+        st.tuples(st.just("wait"), st.integers(1, 4), st.none()),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+@settings(deadline=None)
+def test_every_write_ends_once_and_as_replicated_only_if_a_server_said_so(steps):
+    writer = Writer(Interest([b""]), Outbox(retry=2.0, timeout=5.0), 100)
+    writer.receive_writable(0)
+    asked, ends, now = {}, {}, 0.0
+
+    def end(effects, told=APPLIED):
+        for each in effects:
+            if isinstance(each, SendUpdate):
+                continue
+            assert each.uuid not in ends
+            done = isinstance(each, WriteAcknowledged)
+            ends[each.uuid] = "done" if done else each.reason
+            assert not done or asked[each.uuid] == APPLIED or told == REPLICATED
+
+    def pick(number):
+        frames = writer._outbox.under_way()
+        return frames[number] if number < len(frames) else None
+
+    for number, (step, first, second) in enumerate(steps, 1):
+        now += 0.1
+        match step:
+            case "set":
+                its_uuid = number.to_bytes(16, "big")
+                asked[its_uuid] = second
+                end(writer.write(first.encode(), b"x", its_uuid, now, ack=second))
+            case "publish" if (frames := pick(first)) is not None:
+                answer = (*frames[:3], with_level(b"", second), frames[4])
+                end(writer.receive_answer(answer, number, now), second)
+            case "refuse" if (frames := pick(first)) is not None:
+                end(writer.receive_refusal(frames[2], second, now))
+            case "fail over":
+                store = KeyValueStore()
+                for frames in writer._outbox.under_way() if first else ():
+                    store.apply((*frames[:3], b"", frames[4]), number)
+                features = decode_snapshot_end(snapshot_end(number, b"", second)).features
+                end(writer.receive_snapshot(store, features, now))
+            case "wait":
+                now += first
+                end(writer.tick(now))
+    end(writer.close())
+    assert ends.keys() == asked.keys()
+    assert writer.unacknowledged == 0
+    assert writer.acknowledged + writer.failed == len(asked)
 
 
 # On the network
