@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from patterns.clone.handlers import CloneServer
     from patterns.clone.kept import Kept
     from patterns.clone.messages import KVMessage, MalformedMessage
+    from patterns.clone.replication import ReplicationPolicy
 
 __all__ = [
     "ClientClosed",
@@ -64,6 +65,7 @@ __all__ = [
     "OutboxFull",
     "Put",
     "ReadOnly",
+    "ReplicationPolicy",
     "Stale",
     "TooManyKept",
     "WatcherTooSlow",
@@ -76,6 +78,7 @@ _HOMES = {
     "ClientClosed": "patterns.clone.client_errors",
     "Kept": "patterns.clone.kept",
     "ReadOnly": "patterns.clone.client_errors",
+    "ReplicationPolicy": "patterns.clone.replication",
     "TooManyKept": "patterns.clone.client_errors",
     "WatcherTooSlow": "patterns.clone.client_errors",
     "WriteError": "patterns.clone.client_errors",
