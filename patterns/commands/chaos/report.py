@@ -53,7 +53,7 @@ class Report:
     def passed(self) -> bool:
         """Nothing that is promised was broken, and no process met what it could not handle."""
         found = self.violations or self.unhandled or self.divergent or self.stuck
-        return not (found or self.lost.get(REPLICATED))
+        return not (found or self.lost.get(REPLICATED) or self.overwritten.get(REPLICATED))
 
     def table(self) -> str:
         """A line for each finding, then the first of the violations."""

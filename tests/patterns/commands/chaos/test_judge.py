@@ -41,12 +41,14 @@ class Story:
         self.sequence = make_sequence(epoch, 0)
         self.write(server, "number", sequence=self.sequence)
 
-    def put(self, server, key="/a/1", body="x", *, heard_as=None, by="writer"):
-        """A write: invoked, published, told to both clients."""
+    def put(
+        self, server, key="/a/1", body="x", *, heard_as=None, by="writer", level="applied", peer=""
+    ):
+        """A write: invoked, published, told to both clients; its `peer` has it as well."""
         self.uuids += 1
         uuid = f"{self.uuids:032x}"
-        self.invoke(by, uuid, key, body)
-        self.publish(server, uuid, key, body)
+        self.invoke(by, uuid, key, body, level)
+        self.publish(server, uuid, key, body, peer)
         heard = body if heard_as is None else heard_as
         told = [["put", key, heard, self.uuids == 1]]
         answer = [["acknowledged", uuid, self.sequence]]
@@ -57,10 +59,13 @@ class Story:
         fields = {"key": key, "body": body, "ttl": 0.0, "level": level, "seen": None}
         self.write(client, "invoked", uuid=uuid, number=self.uuids, **fields)
 
-    def publish(self, server, uuid, key="/a/1", body="x", confirmed=0):
+    def publish(self, server, uuid, key="/a/1", body="x", peer=""):
         self.sequence += 1
         update = [key, bytes.fromhex(uuid).decode("latin-1"), "", body]
         self.write(server, "stored", sequence=self.sequence, update=update)
+        confirmed = self.sequence if peer else 0
+        if peer:
+            self.write(peer, "copy", sequence=self.sequence)
         fields = {"sequence": self.sequence, "confirmed": confirmed, "holds_back": False}
         self.write(server, "published", update=[*update[:3], ""], **fields)
 
@@ -127,6 +132,28 @@ def test_an_acknowledged_write_that_is_gone_is_found(story):
     verdict = judge_again(story.folder).verdict()
     assert [text.partition(" ")[0] for text in verdict["first"]] == ["I6a"]
     assert (verdict["lost"], verdict["overwritten"]) == ({"applied": 1}, {"applied": 0})
+
+
+def lose_a_replicated_write(story):
+    """The passive server has it, and leads without it; returns the verdict."""
+    story.put("primary", level="replicated", peer="backup")
+    kill_primary(story)
+    story.write("backup", "promotes", position=0)
+    story.lead("backup", 2)
+    story.put("backup", body="y")
+    story.settle()
+    return judge_again(story.folder).verdict()
+
+
+def test_a_write_that_both_servers_had_and_that_is_gone_is_found(story):
+    verdict = lose_a_replicated_write(story)
+    assert "I6b" in {text.partition(" ")[0] for text in verdict["first"]}
+    assert verdict["lost"]["replicated"] + verdict["overwritten"]["replicated"] == 1
+
+
+def test_a_server_that_says_its_peer_has_what_it_has_not_is_found(story):
+    story.put("primary", level="replicated")
+    assert "I6b" in story.verdict()
 
 
 def test_a_write_that_only_the_dead_server_had_is_counted(story):
