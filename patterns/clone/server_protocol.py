@@ -11,9 +11,8 @@ Time is an argument: monotonic seconds.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from patterns.binary_star.messages import Progress
 from patterns.clone.conditions import CONFLICT, FEATURE, decode_condition, without_condition
@@ -62,6 +61,7 @@ from patterns.clone.server_effects import (
     SendSnapshot,
     Synchronised,
 )
+from patterns.clone.server_status import NotSynchronised, ServerState, ServerStatistics
 from patterns.clone.store import DuplicateFilter, KeyValueStore, StoreFull
 from patterns.clone.subtrees import SubtreeCounts
 
@@ -81,51 +81,6 @@ _ALONE = FEATURE.encode()
 _OF_A_PAIR = f"{FEATURE},{LEVELS}".encode()
 # Said in every heartbeat, so that a client knows it before it asks for its first snapshot.
 _OFFER = b"chpx=1\nfeat=" + PACKS.encode() + b"\n"
-
-
-class ServerState(enum.Enum):
-    """What a Clone server is. SYNCING: passive, without a complete copy of the active's data."""
-
-    STARTING = "starting"
-    SYNCING = "syncing"
-    PASSIVE = "passive"
-    ACTIVE = "active"
-
-
-class NotSynchronised(RuntimeError):
-    """A server without a complete copy was to become active, and nobody has forced it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatistics:
-    """What a Clone server has seen and done so far, as of one instant."""
-
-    state: ServerState
-    epoch: int
-    sequence: int
-    keys: int
-    pending: int
-    subtrees: int
-    subtrees_refused: int
-    updates: int
-    duplicates: int
-    expired: int
-    refused: int
-    conflicts: int
-    snapshots: int
-    snapshots_refused: int
-    replicated: int
-    replicas_discarded: int
-    pending_dropped: int
-    resyncs: int
-    in_sync: bool
-    confirmed: int
-    waiting: int
-    held_back: int
-    degraded: int
-    unreplicated: int
-    links: int
-    links_lost: int
 
 
 class ServerProtocol:
