@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from inspect import isawaitable
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
@@ -58,6 +59,7 @@ class Reactor:
             weakref.WeakKeyDictionary()
         )
         self._tasks: dict[asyncio.Future[Any], None] = {}
+        self._ends: dict[asyncio.Future[Any], None] = {}  # those that a stop waits for
         self._shutdown_task: asyncio.Task[None] | None = None
         self._stopped: asyncio.Event | None = None
         self._deadline = 0.0
@@ -155,7 +157,8 @@ class Reactor:
         """Start `handlers` in order; if one fails, those of this call are undone and it raises.
 
         Before the reactor runs, they are kept for its start. Await the result when an `on_start`
-        hook is a coroutine; with plain hooks everything is done when this returns.
+        hook is a coroutine; with plain hooks everything is done when this returns. An `on_stop`
+        that is a coroutine ends what it undoes later, within `stop_timeout`.
         """
         if self.stopping:
             raise ReactorError("the reactor is stopping: nothing can be registered any more")
@@ -185,7 +188,7 @@ class Reactor:
         members = list(handler._members())
         for member in members:
             member._quiesce()
-        return Completion(self._keep(self._finish(members, self.now() + self.stop_timeout)))
+        return Completion(self._keep_end(self._finish(members, self.now() + self.stop_timeout)))
 
     def _start_steps(self, handlers: tuple[Handler, ...]) -> Iterator[Hook]:
         for handler in handlers:
@@ -207,16 +210,14 @@ class Reactor:
             raise
 
     def _abandon(self, handlers: tuple[Handler, ...]) -> None:
-        """Undo a start that failed, at once: stop what had started, in reverse, close all streams.
-
-        Nothing waits here: an `on_stop` that is a coroutine runs on without its streams.
-        """
+        """Undo a start that failed: at once, but an `on_stop` that is a coroutine has its time."""
         members = self._withdraw(handlers)
-        for member in reversed(members):
-            if member._started:
-                self._call_on_stop(member)
-            self._close_streams(member._streams(), 0)
-            member._detach()
+        steps = self._stop_steps(members)
+        for waiting in steps:
+            rest = chain([waiting], steps)
+            self._keep_end(self._end(members, rest, self.now() + self.stop_timeout))
+            return
+        self._part(members, 0)
 
     def _withdraw(self, handlers: tuple[Handler, ...]) -> list[Handler]:
         """Take back a registration that failed: deliver nothing more; return what was attached."""
@@ -347,12 +348,13 @@ class Reactor:
     # The end
 
     async def _shutdown(self) -> None:
+        await self._within(list(self._ends), None)
         await self._finish(self._members(), None)
         for timer in list(self._timers):
             timer.cancel()  # set by an on_stop
         self._handlers.clear()
         await self._flush(self._streams, None)
-        self._close_streams(iter(list(self._streams)), self._remaining_ms(None))
+        self._close_streams(list(self._streams), self._remaining_ms(None))
         for task in list(self._tasks):
             task.cancel()
         assert self.network is not None and self._stopped is not None
@@ -368,14 +370,26 @@ class Reactor:
     async def _finish(self, members: list[Handler], deadline: float | None) -> None:
         """End quiet handlers: await running hooks, `on_stop` in reverse, flush, close streams."""
         await self._within([hook for m in members for hook in m._running_hooks()], deadline)
-        for member in reversed(members):
-            if member._started:
-                await self._within(self._call_on_stop(member), deadline)
-        streams = list(dict.fromkeys(stream for m in members for stream in m._streams()))
-        await self._flush(streams, deadline)
-        self._close_streams(iter(streams), self._remaining_ms(deadline))
+        await self._end(members, self._stop_steps(members), deadline)
+
+    async def _end(
+        self, members: list[Handler], steps: Iterable[list[Awaitable[None]]], deadline: float | None
+    ) -> None:
+        for waiting in steps:
+            await self._within(waiting, deadline)
+        await self._flush(_streams_of(members), deadline)
+        self._part(members, self._remaining_ms(deadline))
+
+    def _part(self, members: list[Handler], linger_ms: int) -> None:
+        self._close_streams(_streams_of(members), linger_ms)
         for member in members:
             member._detach()
+
+    def _stop_steps(self, members: list[Handler]) -> Iterator[list[Awaitable[None]]]:
+        """Call `on_stop` of those that have started, in reverse; yield what is to be awaited."""
+        for member in reversed(members):
+            if member._started and (waiting := self._call_on_stop(member)):
+                yield waiting
 
     def _call_on_stop(self, member: Handler) -> list[Awaitable[None]]:
         try:
@@ -413,7 +427,7 @@ class Reactor:
         end = self._deadline if deadline is None or self.stopping else deadline
         return max(0, int((end - self.now()) * 1000))
 
-    def _close_streams(self, streams: Iterator[Stream], linger_ms: int) -> None:
+    def _close_streams(self, streams: Iterable[Stream], linger_ms: int) -> None:
         for stream in streams:
             stream.close(max(linger_ms, stream.linger_ms) if linger_ms else 0)
 
@@ -426,6 +440,13 @@ class Reactor:
         task = asyncio.ensure_future(work, loop=self.loop)
         self._tasks[task] = None
         task.add_done_callback(self._forget)
+        return task
+
+    def _keep_end(self, work: Awaitable[None]) -> asyncio.Future[None]:
+        """As `_keep`; when the reactor stops meanwhile, it waits for it as for every `on_stop`."""
+        task = self._keep(work)
+        self._ends[task] = None
+        task.add_done_callback(self._ends.pop)
         return task
 
     def _forget(self, task: asyncio.Future[None]) -> None:
@@ -444,6 +465,10 @@ class Completion:
         """Wait for the end; raises what went wrong."""
         if self._work is not None:
             yield from self._work.__await__()
+
+
+def _streams_of(members: list[Handler]) -> list[Stream]:
+    return list(dict.fromkeys(stream for member in members for stream in member._streams()))
 
 
 def _first_awaitable(steps: Iterator[Hook]) -> Awaitable[None] | None:

@@ -229,6 +229,43 @@ def test_what_has_started_may_take_its_time_to_stop_when_a_later_start_fails(fak
     assert patient.stream.closed
 
 
+class Farewell(StreamHandler):
+    """Takes some time to stop, and then says so."""
+
+    async def on_stop(self):
+        await asyncio.sleep(0.4)
+        self.send(b"%g" % self.reactor.now())
+
+
+def farewells(reactor):
+    return [Farewell(reactor.open_stream(zmq.PUB, f"@inproc://{name}")) for name in "ab"]
+
+
+def test_a_coroutine_on_stop_has_its_time_and_its_stream_when_a_plain_start_fails(fake_reactor):
+    first, second = farewells(fake_reactor)
+    with pytest.raises(RuntimeError, match="c cannot start"):
+        fake_reactor.register(first, second, Diary("c", [], fails=True))
+    assert fake_reactor.statistics().handlers == ()
+    fake_reactor.loop.advance(1.0)
+    assert second.stream.take_sent() == [(b"0.4",)]
+    assert first.stream.take_sent() == [(b"0.8",)]
+    assert first.stream.closed and second.stream.closed
+
+
+@pytest.mark.parametrize("undo", ["unregister", "fail to start"])
+def test_a_stop_waits_for_what_was_ending_already(fake_reactor, undo):
+    handler, _ = farewells(fake_reactor)
+    if undo == "unregister":
+        fake_reactor.register(handler)
+        fake_reactor.unregister(handler)
+    else:
+        with pytest.raises(RuntimeError):
+            fake_reactor.register(handler, Diary("b", [], fails=True))
+    fake_reactor.stop()
+    fake_reactor.loop.run_until_complete(fake_reactor.stopped())
+    assert handler.stream.take_sent() == [(b"0.4",)]
+
+
 def test_a_set_that_could_not_start_can_be_registered_again(fake_reactor):
     class Whole(HandlerSet):
         def build(self):
