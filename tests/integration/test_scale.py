@@ -92,7 +92,8 @@ async def test_f21_a_subtree_client_that_is_made_to_lose_updates_notices_resyncs
         slow.add_watch(events.append)
         await writer.set("/a/first", "1")
         await until(lambda: slow.get("/a/first"))
-        await asyncio.sleep(0.5)  # a heartbeat with a count, of which the next one differs
+        # It has heard a heartbeat with a count, from which the next one will differ.
+        await until(lambda: slow.protocol._losses._updates)
         slow._sockets._subscriber.pause()
         body = bytes(20_000)
         for number in range(1000):  # 20 MB, more than the kernel and the queues hold
