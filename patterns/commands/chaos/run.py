@@ -149,10 +149,10 @@ class Chaos:
             fault = next(self._server_faults)
             if kills_a_server(fault) and self._now() > killing_ends:
                 continue
-            pair = await self._in_step()
-            if not pair or not await self._rest(fault.after, until):
+            if not await self._in_step() or not await self._rest(fault.after, until):
                 return
-            await self._faults.at_servers(fault, pair)
+            if pair := await self._in_step():  # they may have changed places meanwhile
+                await self._faults.at_servers(fault, pair)
 
     async def _in_step(self) -> dict[str, str]:
         """Wait until one server is active, the other passive; return which. Nobody: never (I11)."""
