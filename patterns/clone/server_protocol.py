@@ -561,10 +561,15 @@ class ServerProtocol:
             return []
         self.replication.attach(identity, sequence, self.sequence, now)
         effects = self._settle(now)
+        lately = self._answered_lately()
         if sequence != self.sequence:
             self._snapshots += 1
-            entries = (*self._answered_lately(), *self.store.snapshot(b"", now))
+            entries = (*lately, *self.store.snapshot(b"", now))
             effects.append(self._snapshot(identity, b"", entries, packed=True))
+        else:  # it misses no update, but perhaps what was refused while there was no link
+            for entry in lately:
+                if not sequence_of(entry):
+                    self.replication.append(entry)
         return effects
 
     def _lacks_data_of(self, sequence: int) -> bool:

@@ -3,7 +3,13 @@
 from itertools import count
 
 from patterns.clone.levels import decode_level, with_level
-from patterns.clone.messages import NO_SEQUENCE, epoch_of, make_sequence, sequence_of
+from patterns.clone.messages import (
+    NO_SEQUENCE,
+    decode_refusal,
+    epoch_of,
+    make_sequence,
+    sequence_of,
+)
 from patterns.clone.peer_link import encode_held, encode_hello
 from patterns.clone.replication import Replication, ReplicationPolicy
 from patterns.clone.server_protocol import Publish, ServerProtocol, ServerState
@@ -85,6 +91,19 @@ def test_what_was_refused_is_told_to_who_follows_from_then_on():
     answer_hello(active, passive, 0, 2.0)
     passive.become_active(3.0)
     assert passive.store.get(b"k")[2] == b"n" * 16
+
+
+def test_what_was_refused_while_there_was_no_link_is_told_when_there_is_one_again():
+    """It misses no update, so no copy tells it (held, 30274)."""
+    active, passive = pair(refuses=True)
+    active.receive_link_lost(1.0)
+    write = kvset(level="replicated")
+    passive.receive_update(write, 1.0)
+    (answer,) = [each.frames for each in active.receive_update(write, 1.0)]
+    assert decode_refusal(answer) == "unreplicated"
+    answer_hello(active, passive, passive.sequence, 2.0)
+    passive.become_active(3.0)
+    assert passive.store.get(b"k") is None
 
 
 def test_what_a_passive_server_held_that_is_gone_is_on_one_server():
