@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -14,7 +14,7 @@ from patterns.clone.client_effects import (
     Effect,
 )
 from patterns.clone.handlers import CloneServer
-from patterns.clone.levels import REPLICATED
+from patterns.clone.levels import REPLICATED, decode_level
 from patterns.clone.messages import (
     sequence_of,
 )
@@ -99,6 +99,15 @@ class ObservedServer(Squeezed, CloneServer):
         super().resume()
         if self.protocol.serving:
             self.recorder.stays()
+
+    def receive_update(self, frames: Sequence[bytes]) -> None:
+        """Check that a server which refuses for want of a peer takes nothing for replicated."""
+        link, before = self.protocol.replication, self.protocol.sequence
+        must_refuse = link.policy.refuses and not link.in_sync
+        super().receive_update(frames)
+        taken = self.protocol.sequence == before + 1
+        if must_refuse and taken and REPLICATED in (link.policy.level, decode_level(frames[3])):
+            self.recorder.violate("I21", "takes an update that it has to refuse")
 
     def receive_epoch(self, epoch: int) -> None:
         """Record that an activity goes on in another epoch."""
