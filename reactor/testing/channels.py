@@ -39,6 +39,10 @@ class FakeChannel:
         self.bound: list[str] = []
         self.closed = False
         self.options = Options(self.socket_type)
+        # Of the options these are looked at for each message, several times.
+        self.send_mark = self.options.number(zmq.SNDHWM)
+        self.receive_mark = self.options.number(zmq.RCVHWM)
+        self.immediate = False
         self._exchange = exchange
         self._loop = loop
         self._unattached = True
@@ -89,6 +93,9 @@ class FakeChannel:
         """Set an option; raises zmq.ZMQError (EINVAL) where it does not fit."""
         self._check_open()
         self.options.set(option, value)
+        self.send_mark = self.options.number(zmq.SNDHWM)
+        self.receive_mark = self.options.number(zmq.RCVHWM)
+        self.immediate = bool(self.options.number(zmq.IMMEDIATE))
         self.check_writable()
 
     def get_option(self, option: int) -> int | bytes:

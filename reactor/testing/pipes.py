@@ -7,8 +7,6 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING
 
-import zmq
-
 if TYPE_CHECKING:
     from reactor.testing.channels import FakeChannel
     from reactor.testing.exchange import Exchange
@@ -65,7 +63,7 @@ class Pipe:
 
     def has_room(self) -> bool:
         """Whether the high-water marks leave room for one more message."""
-        if self.peer is None and self.channel.int_option(zmq.IMMEDIATE):
+        if self.peer is None and self.channel.immediate:
             return False
         limit = self._limit()
         return not limit or self._unacknowledged < limit
@@ -161,10 +159,10 @@ class Pipe:
 
     def _limit(self) -> int:
         """The room as libzmq counts it for inproc: both marks added up; 0 is no limit."""
-        own = self.channel.int_option(zmq.SNDHWM)
+        own = self.channel.send_mark
         if self.peer is None:
             return own
-        other = self.peer.channel.int_option(zmq.RCVHWM)
+        other = self.peer.channel.receive_mark
         return own + other if own and other else 0
 
     def _give_up(self) -> None:
