@@ -41,8 +41,9 @@ class ServerProcess:
         return endpoint
 
     def pause(self) -> None:
-        """SIGSTOP: it does nothing, and nobody is told."""
+        """SIGSTOP: when this returns it does nothing any more, and nobody is told."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         """SIGCONT: it goes on where it was."""
