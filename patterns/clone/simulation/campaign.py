@@ -21,6 +21,7 @@ _COUNTS = (
     "lost",
     "activities",
     "promotions",
+    "void",
 )
 
 
@@ -51,6 +52,7 @@ class Tally:
     lost: int = 0
     activities: int = 0
     promotions: int = 0
+    void: int = 0
     slowest: float = 0.0
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     violated: Counter[str] = field(default_factory=Counter)
@@ -66,6 +68,7 @@ class Tally:
         self.lost += result.lost
         self.activities += result.activities
         self.promotions += result.promotions
+        self.void += result.void
         self.slowest = max(self.slowest, result.settled or 0.0)
         self.faults += result.faults
         if result.violations:
@@ -93,8 +96,8 @@ class Tally:
             f"{self.seeds} seeds, {hours:.1f} virtual hours, {sum(self.faults.values())} faults, "
             f"{self.activities - self.seeds} failovers, {self.acknowledged} writes acknowledged, "
             f"{self.lost} of them lost with a server, {self.failed} failed, "
-            f"{self.promised} updates on both servers, {self.degraded} told that they are not: "
-            f"{found}"
+            f"{self.promised} updates on both servers, {self.degraded} told that they are not, "
+            f"{self.void} seeds judged up to an epoch used twice: {found}"
         )
 
 

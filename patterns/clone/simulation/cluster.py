@@ -175,6 +175,8 @@ class Cluster:
                     server.switchover()
             case "clock":
                 self._node(step.nodes[0]).set_clock_forward(step.seconds)
+                if step.seconds < 0:
+                    self.history.set_back.add(step.nodes[0])
             case "junk":
                 self._strangers += 1
                 stranger = Stranger(step.nodes[0], step.detail[0], self._chance)

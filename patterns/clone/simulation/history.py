@@ -207,10 +207,19 @@ class History:
     """The uuids of updates that a server has refused first, and when."""
     promised: dict[int, float] = field(default_factory=dict)
     """The numbers of which a server said that its peer holds them, and when it said so first."""
+    set_back: set[str] = field(default_factory=set)
+    """The nodes whose wall clock was set back."""
+    void: bool = False
+    """Whether numbers mean two things from some instant on, as nothing promises that they do not.
+
+    A server whose clock went back, and which everybody's death has left with no memory of an epoch,
+    may use it again. What is found from then on says nothing.
+    """
 
     def violate(self, invariant: str, at: float, text: str) -> None:
         """Note that an invariant did not hold."""
-        self.violations.append(Violation(invariant, at, text))
+        if not self.void:
+            self.violations.append(Violation(invariant, at, text))
 
     def begin(self, node: str, at: float, fork: int, base: Iterable[Frames]) -> Activity:
         """A server becomes active."""

@@ -137,7 +137,11 @@ class ServerRecorder:
             return
         activity.epoch = epoch_of(sequence)
         known = self._history.by_epoch.setdefault(activity.epoch, activity)
-        if known is not activity:
+        if known is activity:
+            return
+        if self._name in self._history.set_back and known.died is not None:
+            self._history.void = True
+        else:
             self.violate("I1", f"is active in epoch {activity.epoch}, as {known.node} was before")
 
     def see(self, effects: list[ServerEffect]) -> None:

@@ -45,6 +45,7 @@ class Result:
     both_active: bool  # at some time
     promotions: int  # by the operator
     faults: Counter[tuple[str, str]]
+    void: bool = False  # judged up to some instant only: see `History.void`
 
 
 def run(
@@ -96,6 +97,7 @@ class _Run:
             both_active=self._history.overlaps(),
             promotions=self._promotions,
             faults=self._cluster.faults,
+            void=self._history.void,
         )
 
     def _carry_out(self) -> float | None:

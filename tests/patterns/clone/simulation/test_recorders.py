@@ -89,6 +89,24 @@ def test_i1_a_number_is_given_twice(pair):
     assert pair.found == ["I1"]
 
 
+def test_i1_an_epoch_is_used_twice(pair):
+    pair.active.dies()
+    pair.active.begin((), 0)
+    pair.active.number(seq(0))
+    assert pair.found == ["I1"] and not pair.history.void
+
+
+@pytest.mark.parametrize(("died", "found"), [(True, []), (False, ["I1"])])
+def test_i1_an_epoch_that_death_and_a_clock_have_undone_is_used_twice(pair, died, found):
+    pair.history.set_back.add("primary")
+    if died:
+        pair.active.dies()
+    pair.active.begin((), 0)
+    pair.active.number(seq(0))
+    assert pair.found == found
+    assert pair.history.void == died
+
+
 def test_the_first_refusal_is_noted(pair):
     frames = update(1)
     pair.active.published(refusal(frames, "conflict"))
