@@ -194,25 +194,20 @@ class ServerProtocol:
 
     # --- clients
 
-    def receive_update(
-        self, frames: Sequence[bytes], now: float, *, inherited: bool = False
-    ) -> list[Effect]:
+    def receive_update(self, frames: Sequence[bytes], now: float) -> list[Effect]:
         """A client's KVSET, from the collector, as `order_update`."""
-        publication = self.order_update(frames, now, inherited=inherited)
+        publication = self.order_update(frames, now)
         return [] if publication is None else [Publish(publication)]
 
-    def order_update(
-        self, frames: Sequence[bytes], now: float, *, inherited: bool = False
-    ) -> Frames | None:
+    def order_update(self, frames: Sequence[bytes], now: float) -> Frames | None:
         """A client's KVSET: what is to be published for it, None if nothing. MalformedMessage.
 
         The active gives it a number, stores and publishes it. An update without room is answered
         by a refusal; one whose uuid was applied before, by the same publication with its first
         number: every client discards that, and its writer learns that it was applied. One that was
         refused is refused again. What may not leave yet is published later, by an effect. A server
-        that is not serving holds it. One `inherited` from an active server that is gone is not
-        refused for want of a passive one: others may have seen it. There is no effect object here,
-        which would be a tenth of the cost.
+        that is not serving holds it. There is no effect object here, which would be a tenth of the
+        cost.
         """
         ttl = check_update(frames, max_body=self.max_body)
         condition = level = None
@@ -235,7 +230,7 @@ class ServerProtocol:
                 return self._refuse(frames, CONFLICT, now)
             frames = (*frames[:3], without_condition(frames[3]), frames[4])
         replicated = self._always_replicated if level is None else level == REPLICATED
-        if replicated and self.replication.refuses and not inherited:
+        if replicated and self.replication.refuses:
             self.replication.unreplicated += 1
             return self._refuse(frames, UNREPLICATED, now)
         return self._accept(frames, ttl, now, replicated, level == REPLICATED)
@@ -485,8 +480,7 @@ class ServerProtocol:
         if self._figures is not None:
             self._figures.begin(now)
         self.replication.send_position(self.sequence, now)
-        effects = self._settle(now) + self._apply_pending(now, inherited=True)
-        return effects + self._beat_if_due(now)
+        return self._settle(now) + self._apply_pending(now) + self._beat_if_due(now)
 
     def receive_epoch(self, epoch: int, now: float) -> list[Effect]:
         """A client has seen this epoch: it follows nobody in an older one.
@@ -501,11 +495,11 @@ class ServerProtocol:
         self.replication.send_position(self.sequence, now)
         return self._beat(now)
 
-    def _apply_pending(self, now: float, *, inherited: bool = False) -> list[Effect]:
+    def _apply_pending(self, now: float) -> list[Effect]:
         self._pending.expire(now)
         effects: list[Effect] = []
         for frames in in_order(self._pending.take_all()):
-            effects += self.receive_update(frames, now, inherited=inherited)
+            effects += self.receive_update(frames, now)
         return effects
 
     def suspend(self) -> None:

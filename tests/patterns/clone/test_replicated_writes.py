@@ -145,16 +145,30 @@ def test_after_a_failover_the_only_server_says_that_it_is(service):
     assert client.entry("key") == (b"1", error.sequence)
 
 
-@pytest.mark.parametrize("policy", [DEGRADING, REFUSING])
-def test_what_was_applied_without_the_passive_server_is_applied_by_it_too(service, policy):
-    """Its copy came from the client. Others may have seen it, so no policy refuses it now."""
-    primary, backup, client = paired(service, policy)
+def test_what_was_applied_without_the_passive_server_is_applied_by_it_too(service):
+    """Its copy came from the client."""
+    primary, backup, client = paired(service)
     service.network.partition("primary", "backup")
     assert failure(service, client.set("key", "1", ack="replicated"))[0].reason == "applied"
     assert contents(backup) == {}
     service.kill(primary)
     service.loop.run_until(lambda: client.server == BACKUP and client.live)
     assert contents(backup) == contents(client) == {b"key": b"1"}
+
+
+def test_where_writes_are_refused_what_its_writer_was_refused_never_comes_back(service):
+    """Its copy reaches the passive server, and that it was refused does not.
+
+    So this one refuses it again when it takes over, and with it what was applied alone before.
+    """
+    primary, backup, client = paired(service, REFUSING)
+    service.network.partition("primary", "backup")
+    assert failure(service, client.set("key", "1", ack="replicated"))[0].reason == "applied"
+    assert failure(service, client.set("key", "2", ack="replicated"))[0].reason == "unreplicated"
+    service.wait(client.set("plain", "3"))
+    service.kill(primary)
+    service.loop.run_until(lambda: client.server == BACKUP and client.live)
+    assert contents(backup) == contents(client) == {b"plain": b"3"}
 
 
 def test_an_answer_that_is_lost_is_given_again(service):

@@ -104,11 +104,11 @@ def _(patch):
 
 @mutant("a number is given twice", "F5", "calm")
 def _(patch):
-    def order(original, self, frames, now, **how):
+    def order(original, self, frames, now):
         if self.serving and self._updates % 20 == 19:
             self._updates += 1
             self.store.sequence -= 1
-        return original(self, frames, now, **how)
+        return original(self, frames, now)
 
     wrap(patch, ServerProtocol, "order_update", order)
 
