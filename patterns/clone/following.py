@@ -85,6 +85,9 @@ class Follower:
         self._answered = False  # this attempt has had its first position
         self._collecting = make_store()
         self._collected = 0
+        # What became of uuids: of those in the map, and of those that the active tells besides.
+        self._answers = holdings.duplicates.empty_copy()
+        self._told: dict[bytes, int | str] = {}
         self._queue: deque[Frames] = deque()
 
     @property
@@ -100,27 +103,28 @@ class Follower:
     def begin(self, now: float) -> list[Effect]:
         """Follow the active server: fetch its data, keep the own copy until that is complete."""
         self.following = True
-        self._give_up_copy()
+        self.complete = False
         return self._say_hello(now)
 
-    def end(self, *, incomplete: bool = False) -> None:
-        """Follow nobody any more. `incomplete`: the own copy is kept, and no other was had."""
+    def end(self) -> None:
+        """Follow nobody any more, and keep the own copy, with all that is known of it."""
         self.following = False
         self.attempt += 1
+        self._forget_collected()
+
+    def _forget_collected(self) -> None:
         self._queue.clear()
         self._collecting = self._make_store()
-        if incomplete:
-            # Uuids were learned from a snapshot that is not used: those are not in the map.
-            self._holdings.duplicates.clear()
+        self._collected = 0
+        self._answers = self._holdings.duplicates.empty_copy()
+        self._told.clear()
 
     def _say_hello(self, now: float) -> list[Effect]:
         self.attempt += 1
         self._answered = False
         self._asked_at = now
         self._hello_at = now + self._silence
-        self._queue.clear()
-        self._collecting = self._make_store()
-        self._collected = 0
+        self._forget_collected()
         return [SayHello(self.attempt, self.sequence if self.complete else 0)]
 
     def tick(self, now: float) -> list[Effect]:
@@ -184,15 +188,7 @@ class Follower:
 
     def _lose_copy(self) -> None:
         self.resyncs += 1
-        self._give_up_copy()
-
-    def _give_up_copy(self) -> None:
-        """Another map will take its place, and with it comes what was applied lately, there.
-
-        What was applied here and is given up would else be answered as applied.
-        """
         self.complete = False
-        self._holdings.duplicates.clear()
 
     def _resync(self, now: float) -> list[Effect]:
         self._lose_copy()
@@ -219,6 +215,8 @@ class Follower:
         if reason:
             self._holdings.pending.clear_refused(frames[2])
             self._holdings.duplicates.remember(frames[2], reason, now)
+            if not self.complete:
+                self._told[frames[2]] = reason
 
     def _replicate(self, frames: Frames, sequence: int, now: float) -> list[Effect]:
         """Apply the update that comes next; what it leads to if it does not, and nothing else."""
@@ -257,7 +255,10 @@ class Follower:
             except StoreFull:
                 self._fail_sync(now)
                 return []
-            self._holdings.duplicates.remember(entry[2], sequence or decode_refusal(entry), now)
+            if entry[4]:
+                self._answers.remember(entry[2], sequence, now)
+            else:
+                self._told[entry[2]] = sequence or decode_refusal(entry)
         self._collected += len(entries)
         self._hello_at = now + self._sync_timeout
         return []
@@ -278,14 +279,22 @@ class Follower:
             return []
         self._holdings.store, self._collecting = self._collecting, self._make_store()
         self._holdings.store.sequence = end.sequence
+        self._replace_answers(now)
         self.complete = True
         self._heard(now)
         self._reconcile_pending(now)
         queued, self._queue = self._queue, deque()
+        self._forget_collected()
         for entry in queued:
             if effects := self._replicate(entry, sequence_of(entry), now):
                 return effects  # a gap among the queued
         return [Synchronised(), Confirm()]
+
+    def _replace_answers(self, now: float) -> None:
+        """Those of the own map are forgotten: some may have been given up, and are in none now."""
+        for uuid, result in self._told.items():  # last, so that the map's do not push them out
+            self._answers.remember(uuid, result, now)
+        self._holdings.duplicates.replace(self._answers)
 
     def _fail_sync(self, now: float) -> None:
         """Keep the old copy and ask again, but not in a tight circle."""

@@ -465,7 +465,7 @@ class ServerProtocol:
         """
         if self.state is ServerState.SYNCING and not force:
             raise NotSynchronised("the copy of the active's data is not complete")
-        self._follower.end(incomplete=self.state is ServerState.SYNCING)
+        self._follower.end()
         if self.state is not ServerState.ACTIVE:
             self.replication.end()
         self.state = ServerState.ACTIVE
@@ -532,8 +532,6 @@ class ServerProtocol:
                 *(each for each in deletions if sequence_of(each) > diverged_since),
             )
             effects += [ReportDiverged(entries)] if entries else []
-            # Who sends one of them again later must not be told that it is in the map.
-            self._duplicates.forget_since(diverged_since)
         self.suspended = False
         self.replication.end()
         self._told_in_sync = False

@@ -311,16 +311,13 @@ class DuplicateFilter:
         """Forget everything."""
         self._newer, self._older = {}, {}
 
-    def forget_since(self, sequence: int) -> None:
-        """Forget what was applied under a number above this one: it is given up."""
-        for half in (self._newer, self._older):
-            given_up = [
-                uuid
-                for uuid, result in half.items()
-                if isinstance(result, int) and result > sequence
-            ]
-            for uuid in given_up:
-                del half[uuid]
+    def empty_copy(self) -> DuplicateFilter:
+        """A new one with the same limits."""
+        return DuplicateFilter(max_entries=self.max_entries, max_age=self.max_age)
+
+    def replace(self, other: DuplicateFilter) -> None:
+        """Forget everything, and know what the other one does; that is used no more."""
+        self._newer, self._older, self._turn_at = other._newer, other._older, other._turn_at
 
     def expire(self, now: float) -> None:
         """Forget what is too old."""

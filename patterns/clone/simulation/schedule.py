@@ -319,7 +319,10 @@ def _server_one_way(draft: _Draft) -> None:
 
 
 def _held(draft: _Draft) -> None:
-    """Writes wait for a slow confirmation while something else happens to a server or the link."""
+    """Writes wait for a slow confirmation while something else happens to a server or the link.
+
+    And clients come and go meanwhile: they ask for snapshots, and send again what waits.
+    """
     chance = draft.chance
     begin = chance.uniform(FIRST_FAULT, HEAL - 20.0)
     delay = chance.choice(("0.1", "0.2", "0.3", "0.45"))
@@ -330,25 +333,34 @@ def _held(draft: _Draft) -> None:
         nodes = {"cut": chance.sample(SERVERS, 2), "switchover": []}.get(kind, [draft.server()])
         detail = chance.choice(("reset", "delay", "one-way")) if kind == "cut" else ""
         draft.add(at, kind, *nodes, seconds=draft.duration(), detail=detail)
+    for _ in range(chance.choice((0, 0, 2, 4))):
+        at, seconds = begin + chance.uniform(0.5, 8.0), chance.uniform(0.1, 0.6)
+        draft.add(at, "cut", draft.client(), draft.server(), seconds=seconds, detail="reset")
 
 
 def _held_conflict(draft: _Draft) -> None:
-    """Writes are held while the servers are cut off from each other, and both become active."""
+    """Writes are held while the servers are cut off from each other, and both become active.
+
+    Of what one of them gives up afterwards it must not speak when it leads again.
+    """
     chance = draft.chance
     begin = chance.uniform(FIRST_FAULT, HEAL - 24.0)
     if chance.random() < 0.5:
         detail = chance.choice(("0.2", "0.45"))
         draft.add(begin - 1.0, "slow", *SERVERS, seconds=20.0, detail=detail)
     mode = chance.choice(("reset", "delay", "one-way"))
-    nodes = chance.sample(SERVERS, 2)
-    draft.add(begin, "cut", *nodes, seconds=chance.uniform(8.0, 18.0), detail=mode)
+    nodes, seconds = chance.sample(SERVERS, 2), chance.uniform(8.0, 18.0)
+    draft.add(begin, "cut", *nodes, seconds=seconds, detail=mode)
     for member in draft.members:  # who looks for a server finds the passive one
         if chance.random() < 0.5:
             at = begin + chance.uniform(2.0, 6.0)
             kind = chance.choice(("cut", "crash"))
             nodes = [member.name] if kind == "crash" else [member.name, draft.server()]
-            seconds = draft.duration()
-            draft.add(at, kind, *nodes, seconds=seconds, detail="reset" if kind == "cut" else "")
+            lasting = draft.duration()
+            draft.add(at, kind, *nodes, seconds=lasting, detail="reset" if kind == "cut" else "")
+    if chance.random() < 0.5:
+        at = begin + seconds + chance.uniform(0.2, 3.0)
+        draft.add(at, "crash", draft.server(), seconds=draft.duration())
 
 
 def _mixed(draft: _Draft) -> None:

@@ -6,6 +6,7 @@ from patterns.clone.levels import decode_level, with_level
 from patterns.clone.messages import (
     NO_SEQUENCE,
     decode_refusal,
+    encode_sequence,
     epoch_of,
     make_sequence,
     sequence_of,
@@ -13,6 +14,7 @@ from patterns.clone.messages import (
 from patterns.clone.peer_link import encode_held, encode_hello
 from patterns.clone.replication import Replication, ReplicationPolicy
 from patterns.clone.server_protocol import Publish, ServerProtocol, ServerState
+from patterns.clone.store import DuplicateFilter
 
 from .linked import answer_hello, deliver, send_snapshot
 
@@ -77,6 +79,39 @@ def test_an_update_that_was_given_up_is_no_answer_to_its_writer():
     (answer,) = published(loser.receive_update(kvset(), 3.0))
     assert epoch_of(sequence_of(answer)) == epoch_of(loser.sequence)
     assert loser.store.get(b"k") is not None
+
+
+def test_who_has_to_lead_without_a_copy_knows_what_is_in_its_map():
+    """An operator's word: copies of its own updates must not be applied again (held-conflict)."""
+    loser = server()
+    loser.become_active(0.0)
+    loser.receive_update(kvset(), 1.0)
+    held = loser.sequence
+    loser.become_passive(2.0, held - 1)
+    loser.receive_update(kvset(), 2.5)
+    loser.become_active(3.0, force=True)
+    assert sequence_of(loser.store.get(b"k")) == held
+    (answer,) = published(loser.receive_update(kvset(), 4.0))
+    assert sequence_of(answer) == held
+
+
+def test_what_was_answered_lately_is_known_behind_a_map_of_any_size():
+    """The uuids of the map came last, and pushed out those of what is no more in it."""
+    numbers = count(1)
+    passive = ServerProtocol(
+        make_uuid=lambda: b"%016d" % next(numbers), duplicates=DuplicateFilter(max_entries=8)
+    )
+    passive.become_passive(0.0)
+    last = make_sequence(1, 99)
+    told = (b"-", encode_sequence(last), UUID, b"", b"")
+    entries = [
+        (b"%d" % number, encode_sequence(make_sequence(1, number)), b"%016d" % number, b"", b"1")
+        for number in range(1, 41)
+    ]
+    send_snapshot(passive, [told, *entries], last, 0.0)
+    passive.receive_update(kvset(), 1.0)
+    passive.become_active(2.0)
+    assert passive.store.get(b"k") is None
 
 
 def test_what_was_refused_is_told_to_who_follows_from_then_on():
