@@ -27,6 +27,7 @@ from benchmarks.ends import (
     SIZES,
     SMALL,
     TOPICS,
+    collect,
     endpoint_of,
     limit,
     open_socket,
@@ -98,20 +99,6 @@ def by_espresso(pipe: Pipe, upstream: str, tapped: bool) -> None:
     asyncio.run(main())
 
 
-def take_rate(pipe: Pipe, endpoint: str, count: int, seconds: float) -> None:
-    """Role: a SUB that tells how many messages of 2 frames come in a second."""
-    socket = open_socket(zmq.SUB, connect=endpoint)
-    receive = super(zmq.Socket, socket).recv
-    meter = Meter(count, seconds)
-    received = 0
-    while not meter.note(received):
-        for _ in range(100):
-            receive(0)
-            receive(0)
-        received += 100
-    pipe.send(meter.result().a_second)
-
-
 def through(proxy: Role | None, upstream: str, stack: ExitStack) -> str:
     """Return the endpoint to connect to: of the proxy, or the sender's own without one."""
     return upstream if proxy is None else str(stack.enter_context(proxy).get())
@@ -132,7 +119,7 @@ def measure_rates(settings: Settings, round_: int) -> Iterator[Sample]:
             with (
                 Role(publish, size, count) as publishing,
                 Role(proxy, publishing.get(), *arguments) as proxying,
-                Role(take_rate, proxying.get(), count, settings.seconds) as collecting,
+                Role(collect, proxying.get(), count, settings.seconds) as collecting,
             ):
                 yield Sample(name, peer, round_, size, collecting.get(), "msg/s")
 
@@ -291,7 +278,7 @@ def measure_files(settings: Settings, round_: int) -> Iterator[Sample]:
             ):
                 with (
                     Role(sender, *arguments) as sending,
-                    Role(take_rate, sending.get(), count - 1000, settings.seconds) as collecting,
+                    Role(collect, sending.get(), count - 1000, settings.seconds) as collecting,
                 ):
                     yield Sample("replay", peer, round_, size, collecting.get(), "msg/s")
 

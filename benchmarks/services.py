@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.processes import Role
@@ -56,3 +58,16 @@ def unused_port() -> int:
     """Return a port of the kernel's choice, given back."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def redis_versions() -> str:
+    """Return those of the server and of its packages; raises FileNotFoundError without them."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise FileNotFoundError("Redis: no program redis-server")
+    try:
+        about = f"redis-py {version('redis')}, hiredis {version('hiredis')}"
+    except PackageNotFoundError as error:
+        raise FileNotFoundError(f"Redis: no package {error.name}") from None
+    server = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return f"{' '.join(server.stdout.split()[:3])}, {about}"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import subprocess
 import tempfile
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
 from typing import Any
 
@@ -15,7 +12,7 @@ from benchmarks.clone.ends import MANY_UPDATES, VALUE, key_of, keys_in_use
 from benchmarks.clone.peers import Peer, ask, ask_when_ready
 from benchmarks.processes import Pipe, Role
 from benchmarks.samples import Meter
-from benchmarks.services import Service, start_program, unused_port
+from benchmarks.services import Service, redis_versions, start_program, unused_port
 
 _CHANNEL = b"updates"
 
@@ -128,15 +125,7 @@ def snapshot(service: Service, keys: int) -> float:
 
 def peers() -> list[Peer]:
     """Return Redis alone and with PUBLISH; raises FileNotFoundError where it is not installed."""
-    program = shutil.which("redis-server")
-    if program is None:
-        raise FileNotFoundError("Redis: no program redis-server")
-    try:
-        about = f"redis-py {version('redis')}, hiredis {version('hiredis')}"
-    except PackageNotFoundError as error:
-        raise FileNotFoundError(f"Redis: no package {error.name}") from None
-    server = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    about = f"{' '.join(server.stdout.split()[:3])}, {about}"
+    about = redis_versions()
     return [
         Peer("Redis", about, serve, updates, acknowledged, snapshot),
         Peer("Redis, SET and PUBLISH", about, serve, published_updates),

@@ -16,9 +16,9 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.ends import TOPICS
-from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
+from benchmarks.last_value_cache.peers import Flood, Peer, rate_through
 from benchmarks.processes import Pipe, Role
-from benchmarks.samples import Meter, Rate
+from benchmarks.samples import Meter
 from benchmarks.services import Service, start_program, unused_port
 
 _NAMES = [topic.decode() for topic in TOPICS]
@@ -136,16 +136,6 @@ def serve(stack: ExitStack, no_delay: bool = False) -> Service:
     return start_program(stack, [_program(), "-c", str(settings)], port)
 
 
-def rate(flood: Flood) -> Rate:
-    """Return the messages a second at a subscriber, and the CPU of the server for each."""
-    with ExitStack() as stack:
-        server = serve(stack)
-        address = server.address
-        publishing = stack.enter_context(Role(publish, address, flood))
-        roles = (Role(subscribe, address, flood) for _ in range(flood.subscribers))
-        return rate_of(publishing, roles, server.cpu_seconds)
-
-
 def joins(no_delay: bool, topics: int) -> tuple[float, float]:
     """Return the seconds for one topic and for all."""
     with ExitStack() as stack:
@@ -172,6 +162,7 @@ def peers() -> list[Peer]:
         raise FileNotFoundError(f"mosquitto: no package {error.name}") from None
     server = subprocess.run([program, "-h"], capture_output=True, text=True, check=False)
     about = f"{server.stdout.splitlines()[0]}, {about}"
+    rate = partial(rate_through, serve, publish, subscribe)
     return [
         Peer("mosquitto", about, rate, partial(joins, False)),
         Peer("mosquitto, no delay", about, None, partial(joins, True)),

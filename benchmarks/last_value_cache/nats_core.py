@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.ends import TOPICS
-from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
-from benchmarks.processes import Pipe, Role
-from benchmarks.samples import Meter, Rate
+from benchmarks.last_value_cache.peers import Flood, Peer, rate_through
+from benchmarks.processes import Pipe
+from benchmarks.samples import Meter
 from benchmarks.services import Service, start_program, unused_port
 
 _SUBJECTS = [topic.decode() for topic in TOPICS]
@@ -76,16 +77,6 @@ def serve(stack: ExitStack) -> Service:
     return start_program(stack, command, port)
 
 
-def rate(flood: Flood) -> Rate:
-    """Return the messages a second at a subscriber, and the CPU of the server for each."""
-    with ExitStack() as stack:
-        server = serve(stack)
-        address = server.address
-        publishing = stack.enter_context(Role(publish, address, flood))
-        roles = (Role(subscribe, address, flood) for _ in range(flood.subscribers))
-        return rate_of(publishing, roles, server.cpu_seconds)
-
-
 def _program() -> str:
     beside = os.path.join(os.path.dirname(sys.executable), "nats-server")
     program = shutil.which("nats-server") or shutil.which(beside)
@@ -102,4 +93,5 @@ def peers() -> list[Peer]:
     except PackageNotFoundError as error:
         raise FileNotFoundError(f"NATS: no package {error.name}") from None
     server = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    rate = partial(rate_through, serve, publish, subscribe)
     return [Peer("NATS core", f"{server.stdout.strip()}, {about}", rate)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.processes import Role
 from benchmarks.samples import Rate
+from benchmarks.services import Service
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,18 @@ def rate_of(
         cpu = cpu_seconds() - before
     rates, counts = zip(*told, strict=True)
     return Rate(sum(rates) / len(rates), cpu / (sum(counts) / len(counts)) * 1e6)
+
+
+def rate_through(
+    serve: Callable[[ExitStack], Service],
+    publish: Callable[..., None],
+    subscribe: Callable[..., None],
+    flood: Flood,
+) -> Rate:
+    """Return the messages a second at a subscriber, and the CPU of the server for each."""
+    with ExitStack() as stack:
+        server = serve(stack)
+        address = server.address
+        publishing = stack.enter_context(Role(publish, address, flood))
+        roles = (Role(subscribe, address, flood) for _ in range(flood.subscribers))
+        return rate_of(publishing, roles, server.cpu_seconds)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import tempfile
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from typing import Any
 
 from benchmarks.ends import TOPICS
-from benchmarks.last_value_cache.peers import Flood, Peer, rate_of
-from benchmarks.processes import Pipe, Role
-from benchmarks.samples import Meter, Rate
-from benchmarks.services import Service, start_program, unused_port
+from benchmarks.last_value_cache.peers import Flood, Peer, rate_through
+from benchmarks.processes import Pipe
+from benchmarks.samples import Meter
+from benchmarks.services import Service, redis_versions, start_program, unused_port
 
 
 def _connect(address: str) -> Any:
@@ -59,24 +57,7 @@ def serve(stack: ExitStack) -> Service:
     return start_program(stack, [*command, *limits], port)
 
 
-def rate(flood: Flood) -> Rate:
-    """Return the messages a second at a subscriber, and the CPU of the server for each."""
-    with ExitStack() as stack:
-        server = serve(stack)
-        address = server.address
-        publishing = stack.enter_context(Role(publish, address, flood))
-        roles = (Role(subscribe, address, flood) for _ in range(flood.subscribers))
-        return rate_of(publishing, roles, server.cpu_seconds)
-
-
 def peers() -> list[Peer]:
     """Return Redis; raises FileNotFoundError where it is not installed."""
-    program = shutil.which("redis-server")
-    if program is None:
-        raise FileNotFoundError("Redis: no program redis-server")
-    try:
-        about = f"redis-py {version('redis')}, hiredis {version('hiredis')}"
-    except PackageNotFoundError as error:
-        raise FileNotFoundError(f"Redis: no package {error.name}") from None
-    server = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return [Peer("Redis", f"{' '.join(server.stdout.split()[:3])}, {about}", rate)]
+    rate = partial(rate_through, serve, publish, subscribe)
+    return [Peer("Redis", redis_versions(), rate)]
