@@ -22,6 +22,13 @@ settings.load_profile("unhurried")
 THREAD_GRACE_SECONDS = 1.0
 
 
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    """A context for plain blocking sockets."""
+    with zmq.Context() as context:
+        yield context
+
+
 @pytest.fixture(autouse=True)
 def no_leaked_thread() -> Iterator[None]:
     """A test fails that leaves a thread running."""

@@ -97,13 +97,6 @@ def pair(request, start_server):
                 raise
 
 
-@pytest.fixture
-def context():
-    """A context for plain blocking sockets."""
-    with zmq.Context() as context:
-        yield context
-
-
 def free_ports(*lengths: int) -> list[int]:
     """The first port of so many rows of ports that nobody has bound a moment ago."""
     with zmq.Context() as context, ExitStack() as bound:

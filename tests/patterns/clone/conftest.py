@@ -1,4 +1,4 @@
-"""The fixture of the tests of the wiring; those of the rules need none."""
+"""The fixtures of the tests of the wiring; those of the rules need none."""
 
 import pytest
 
@@ -11,3 +11,15 @@ def service(fake_network):
     service = Service(fake_network)
     yield service
     service.close()
+
+
+@pytest.fixture
+def server(service):
+    """A server that stands alone."""
+    return service.server()
+
+
+@pytest.fixture
+def client(service, server):
+    """A client of it that is live."""
+    return service.live(service.client())

@@ -26,17 +26,6 @@ from reactor import EndpointError, ReactorError, Stream
 
 from .services import BACKUP, PRIMARY, contents, update, updates
 
-
-@pytest.fixture
-def server(service):
-    return service.server()
-
-
-@pytest.fixture
-def client(service, server):
-    return service.live(service.client())
-
-
 # Joining and reading
 
 

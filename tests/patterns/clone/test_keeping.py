@@ -101,16 +101,6 @@ def test_a_time_that_no_server_counts_is_refused(ttl):
 # On the network
 
 
-@pytest.fixture
-def server(service):
-    return service.server()
-
-
-@pytest.fixture
-def client(service, server):
-    return service.live(service.client())
-
-
 def test_a_kept_value_lives_as_long_as_it_is_kept(service, server, client):
     events = service.watch(service.live(service.client(name="other")))
     kept = client.keep("/here", "1", ttl=3.0)

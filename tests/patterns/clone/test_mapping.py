@@ -9,16 +9,6 @@ from patterns.clone.client import OutboxFull, WriteError
 from .services import contents, update
 
 
-@pytest.fixture
-def server(service):
-    return service.server()
-
-
-@pytest.fixture
-def client(service, server):
-    return service.live(service.client())
-
-
 def test_it_is_a_mapping(service, server, client):
     view = client.mapping()
     view["/a"] = "1"

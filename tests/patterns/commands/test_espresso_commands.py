@@ -15,12 +15,6 @@ SECONDS = 20.0
 PAUSE_SECONDS = 0.01
 
 
-@pytest.fixture
-def context():
-    with zmq.Context() as context:
-        yield context
-
-
 class Feed:
     """A running Espresso with a publisher and a subscriber of A."""
 

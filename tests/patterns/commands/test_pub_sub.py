@@ -18,12 +18,6 @@ KERNEL = "tcp://127.0.0.1:*"
 SECONDS = 20.0
 
 
-@pytest.fixture
-def context():
-    with zmq.Context() as context:
-        yield context
-
-
 def bound(context, socket_type, **options):
     """A socket of a peer that is not ours, and where it is."""
     socket = context.socket(socket_type)

@@ -11,12 +11,6 @@ KERNEL = "tcp://127.0.0.1:*"
 SECONDS = 20.0
 
 
-@pytest.fixture
-def context():
-    with zmq.Context() as context:
-        yield context
-
-
 def open_socket(context, socket_type, endpoint):
     socket = context.socket(socket_type)
     socket.linger = 0

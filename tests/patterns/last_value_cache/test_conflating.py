@@ -8,18 +8,10 @@ import zmq
 
 from patterns.last_value_cache import ConflatingSubscriber, LastValueCache
 from reactor import ReactorError
-from reactor.testing import fake_reactor
 
 FRONTEND = "tcp://127.0.0.1:5557"
 BACKEND = "tcp://127.0.0.1:5558"
 CONFLATED = "tcp://127.0.0.1:5559"
-
-
-@pytest.fixture
-def reactor():
-    """A hook that raises fails the test."""
-    with fake_reactor(strict=True) as reactor:
-        yield reactor
 
 
 @pytest.fixture

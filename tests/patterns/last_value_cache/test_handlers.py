@@ -12,17 +12,10 @@ import zmq
 
 from patterns.last_value_cache import LastValueCache, publisher
 from reactor import OptionError, ReactorError, StreamHandler
-from reactor.testing import FakeStream, fake_reactor
+from reactor.testing import FakeStream
 
 FRONTEND = "tcp://127.0.0.1:5557"
 BACKEND = "tcp://127.0.0.1:5558"
-
-
-@pytest.fixture
-def reactor():
-    """A hook that raises fails the test."""
-    with fake_reactor(strict=True) as reactor:
-        yield reactor
 
 
 @pytest.fixture

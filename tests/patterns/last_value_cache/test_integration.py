@@ -13,12 +13,6 @@ SECONDS = 10.0
 
 
 @pytest.fixture
-def context():
-    with zmq.Context() as context:
-        yield context
-
-
-@pytest.fixture
 async def reactor(context):
     async with Reactor(context=context, strict=True) as reactor:
         yield reactor

@@ -16,12 +16,6 @@ LIMITS = Limits(age=60.0, silence=60.0, grace=0.0)
 
 
 @pytest.fixture
-def context():
-    with zmq.Context() as context:
-        yield context
-
-
-@pytest.fixture
 async def reactor(context):
     async with Reactor(context=context, strict=True) as reactor:
         yield reactor
