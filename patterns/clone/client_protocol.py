@@ -569,6 +569,8 @@ class ClientProtocol:
             self.epoch = 0  # a server of a model without votes is the only one: believe it then
             return []
         self._refusals += 1
+        if self._refusals <= 2:  # it is there, and goes on in a newer epoch once it is told
+            self._round.begin_anew()
         if self._refusals <= 1:
             return []
         return [Vote(self.server, epoch_notice(self.epoch))]

@@ -51,6 +51,10 @@ class ServerRound:
         """Ask all with next to no pause, twice round: who takes over needs about as long."""
         self._hasty_attempts = 2 * len(self._order)
 
+    def begin_anew(self) -> None:
+        """There is reason to believe that one of them will do soon: pause shortly again."""
+        self._failures = 0
+
     def begin(self) -> bool:
         """An attempt begins; True if it is one of those in haste."""
         hasty = self._hasty_attempts > 0

@@ -563,6 +563,22 @@ class TestFailover:
         (vote,) = [each for each in effects if isinstance(each, Vote)]
         assert vote.frames == epoch_notice(5)
 
+    def test_f28_after_a_long_outage_a_refused_server_is_tried_again_soon(self):
+        """It answers, and goes on in a newer epoch as soon as it is told of that."""
+        joined = Joined([], seq(0, epoch=5), servers=1, jitter=1.0)
+        now = 0.0
+        for _ in range(400):  # nobody answers, and the pauses grow
+            now += 0.25
+            joined.tick(now)
+        refused_at = []
+        while len(refused_at) < 3:
+            now += 0.25
+            joined.tick(now)
+            if joined.protocol.state is ClientState.CONNECTING:
+                joined.hear(hugz(seq(9, epoch=4)), now)
+                refused_at.append(now)
+        assert refused_at[2] - refused_at[0] <= 1.0
+
     def test_f5_a_snapshot_of_an_older_epoch_is_never_used(self):
         joined = Joined([kvpub(seq(1, 5), b"/a")], seq(1, epoch=5), servers=2)
         for n in range(1, 13):
