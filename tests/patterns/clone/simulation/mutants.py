@@ -90,7 +90,7 @@ def _(patch):
     wrap(patch, ServerProtocol, "become_active", become_active)
 
 
-@mutant("clients do not say which epoch they have seen", "F1", "mixed", 361)
+@mutant("clients do not say which epoch they have seen", "F1", "mixed", 386)
 def _(patch):
     returns(patch, ClientProtocol, "_refuse_server", [])
 
@@ -284,7 +284,7 @@ def _(patch):
     wrap(patch, ClientProtocol, "_receive_heartbeat", receive_heartbeat)
 
 
-@mutant("the outbox has no limit", "limit", "squeeze", 33)
+@mutant("the outbox has no limit", "limit", "squeeze", 48)
 def _(patch):
     def init(original, self, **options):
         original(self, **{**options, "max_writes": 10**9})
