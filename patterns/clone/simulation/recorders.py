@@ -48,7 +48,6 @@ NOTICE_SECONDS = 6.0
 # A server whose peer's machine is gone without a word notices it within this time, or later if
 # something holds up what comes from it.
 _NEWS_SECONDS = 3.0
-_HOLD_UP = ("cut", "slow", "pause")
 
 
 class ServerRecorder:
@@ -133,8 +132,8 @@ class ServerRecorder:
     def number(self, sequence: int) -> None:
         """Give the activity its epoch, from a number of it."""
         activity = self.activity
-        if activity is None or activity.epoch or not sequence:
-            return
+        if activity is None or activity.epoch or epoch_of(sequence) <= epoch_of(activity.fork):
+            return  # that, or what was held back before this activity began
         activity.epoch = epoch_of(sequence)
         known = self._history.by_epoch.setdefault(activity.epoch, activity)
         if known is activity:
@@ -215,18 +214,22 @@ class ServerRecorder:
         """Whether news of the peer's death may still be under way, or what it said before."""
         assert copy.ended is not None
         return self.now < copy.ended + _NEWS_SECONDS or any(
-            end + _NEWS_SECONDS >= self.now and begin <= self.now and kind in _HOLD_UP
-            for begin, end, kind, _ in self._history.faults
+            {*nodes} <= {self._name, copy.node}
+            and (kind in ("cut", "slow") or (kind == "pause" and self._name in nodes))
+            and begin <= self.now <= end + _NEWS_SECONDS
+            for begin, end, kind, nodes in self._history.faults
         )
 
     def _check_known(self, sequence: int, uuid: bytes) -> None:
-        """An update that is sent again is answered with its first number."""
+        """An update that is sent again is answered with its first number, if it is in the map."""
         activity = self._history.by_epoch.get(epoch_of(sequence))
         entries = activity.entries if activity is not None else []
         place = bisect_left(entries, sequence, key=lambda each: each.sequence)
         known = entries[place] if place < len(entries) else None
         if known is None or (known.sequence, known.uuid) != (sequence, uuid):
             self.violate("I1", f"gives {sequence:x} to a second update")
+        if self.activity and not self._history.holds(self.activity.sequence, sequence):
+            self.violate("I6a", f"answers {sequence:x} as applied, which it has given up")
 
     def check_promises(self, position: int) -> None:
         """The server is about to be active with all up to this number."""

@@ -305,6 +305,17 @@ def _replicated(draft: _Draft) -> None:
     faults = (_crash, _pause, link, _slow_link, _server_one_way, _switchover)
     for fault in draft.chance.sample(faults, draft.chance.choice((1, 1, 2))):
         fault(draft)
+    if draft.chance.random() < 0.25:
+        _deaf(draft)
+
+
+def _deaf(draft: _Draft) -> None:
+    """A client hears no answers while one of the servers dies, and asks again for them."""
+    at, first = draft.instant(), draft.server()
+    other = BACKUP if first == PRIMARY else PRIMARY
+    seconds = draft.chance.uniform(4.0, 8.0)
+    draft.add(at, "cut", first, draft.client(), seconds=seconds, detail="one-way")
+    draft.add(at + draft.chance.uniform(0.5, 1.5), "crash", other, seconds=seconds)
 
 
 def _slow_link(draft: _Draft) -> None:
@@ -359,8 +370,12 @@ def _held_conflict(draft: _Draft) -> None:
             lasting = draft.duration()
             draft.add(at, kind, *nodes, seconds=lasting, detail="reset" if kind == "cut" else "")
     if chance.random() < 0.5:
-        at = begin + seconds + chance.uniform(0.2, 3.0)
-        draft.add(at, "crash", draft.server(), seconds=draft.duration())
+        loser, winner = chance.sample(SERVERS, 2)
+        at = begin + seconds + chance.uniform(0.5, 3.0)
+        draft.add(at, "crash", winner, seconds=draft.duration())
+        if chance.random() < 0.6:  # somebody waits for answers of what may be given up
+            end = begin + seconds - chance.uniform(1.0, 4.0)
+            draft.add(end, "cut", loser, draft.client(), seconds=7.0, detail="one-way")
 
 
 def _mixed(draft: _Draft) -> None:

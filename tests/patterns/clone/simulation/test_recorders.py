@@ -83,6 +83,27 @@ def test_i20_a_heartbeat_tells_a_number_that_is_held_back(pair):
     assert pair.found == ["I20"]
 
 
+def test_i6a_a_server_answers_what_it_has_given_up(pair):
+    given_up = pair.store_update(1)
+    pair.active.published(given_up)
+    pair.active.yields()
+    pair.active.begin((), 0)
+    pair.active.number(make_sequence(EPOCH + 1, 0))
+    pair.active.published(given_up)
+    assert pair.found == ["I6a"]
+
+
+def test_i6b_what_a_peer_confirmed_that_is_long_gone_is_no_promise(pair):
+    frames = pair.store_update(1, replicated=True)
+    copy = pair.history.copies[0]
+    copy.died, copy.ended = True, -1.0
+    pair.active.published(frames, seq(1))
+    assert pair.found == []
+    copy.ended = -3.0
+    pair.active.published(frames, seq(1))
+    assert pair.found == ["I6b"]
+
+
 def test_i1_a_number_is_given_twice(pair):
     pair.store_update(1)
     pair.store_update(1)
