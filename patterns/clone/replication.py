@@ -301,5 +301,8 @@ class Replication:
         return first
 
     def level_of(self, number: int) -> str:
-        """The level that the update of this number has reached."""
-        return REPLICATED if number <= self.confirmed else APPLIED
+        """The level that the update of this number has reached, as far as is known now.
+
+        A passive server that does not confirm in time may be gone, with what it had confirmed.
+        """
+        return REPLICATED if self.in_sync and number <= self.confirmed else APPLIED

@@ -60,7 +60,8 @@ class ObservedServer(Squeezed, CloneServer):
             def recorded(*frames: bytes) -> bool:
                 link = self.protocol.replication
                 holds_back = link.in_sync and link.policy.level == REPLICATED
-                self.recorder.published(frames, link.confirmed, holds_back)
+                confirmed = link.confirmed if link.in_sync else 0
+                self.recorder.published(frames, confirmed, holds_back)
                 return send(*frames)
 
             stream.send = recorded  # type: ignore[method-assign]

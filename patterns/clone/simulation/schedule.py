@@ -362,6 +362,9 @@ def _held_conflict(draft: _Draft) -> None:
     mode = chance.choice(("reset", "delay", "one-way"))
     nodes, seconds = chance.sample(SERVERS, 2), chance.uniform(8.0, 18.0)
     draft.add(begin, "cut", *nodes, seconds=seconds, detail=mode)
+    if chance.random() < 0.3:  # what is held back at this moment is so for long
+        at = begin + chance.uniform(0.0, 0.8)
+        draft.add(at, "pause", draft.server(), seconds=chance.uniform(3.0, 9.0))
     for member in draft.members:  # who looks for a server finds the passive one
         if chance.random() < 0.5:
             at = begin + chance.uniform(2.0, 6.0)

@@ -2,6 +2,8 @@
 
 from itertools import count
 
+import pytest
+
 from patterns.clone.levels import decode_level, with_level
 from patterns.clone.messages import (
     NO_SEQUENCE,
@@ -141,13 +143,19 @@ def test_what_was_refused_while_there_was_no_link_is_told_when_there_is_one_agai
     assert passive.store.get(b"k") is None
 
 
-def test_what_a_passive_server_held_that_is_gone_is_on_one_server():
+@pytest.mark.parametrize("noticed", [True, False], ids=["its link is lost", "it is silent"])
+def test_what_a_passive_server_held_that_is_gone_is_on_one_server(noticed):
+    """Its machine may lose its power without a word (mixed, 10017257)."""
     active, passive = pair()
     active.receive_update(kvset(level="replicated"), 1.0)
     (answer,) = published(confirm(active, passive, 1.0))
     assert decode_level(answer[3]) == "replicated"
-    active.receive_link_lost(2.0)
-    (answer,) = published(active.receive_update(kvset(level="replicated"), 10.0))
+    if noticed:
+        active.receive_link_lost(2.0)
+    else:
+        active.tick(2.0)
+        active.tick(3.1)
+    (answer,) = published(active.receive_update(kvset(level="replicated"), 4.0))
     assert decode_level(answer[3]) == "applied"
 
 

@@ -515,7 +515,7 @@ class TestChangesOfState:
         assert active.held(seq(1), 1.1) == []
         assert active.protocol.tick(9.0) == []
         effects = active.protocol.resume(9.1)
-        assert published(effects) == [(seq(1), "replicated"), (seq(2), "applied")]
+        assert published(effects) == [(seq(1), "applied"), (seq(2), "applied")]
 
     def test_a_link_lost_while_suspended_makes_nobody_wait_afterwards(self):
         active = Active()
