@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import zmq
 
+from reactor.testing.chance import seeded
 from reactor.testing.faults import Delay, Fault, Loss, Partition
 from reactor.testing.pipes import Message, Pipe
 
@@ -201,7 +202,7 @@ class Exchange:
     def chance(self, purpose: str) -> random.Random:
         """A new source of chance, out of the seed, the purpose and how often it was asked for."""
         count = self._chances[purpose] = self._chances.get(purpose, 0) + 1
-        return random.Random(f"{self._seed} {purpose} {count}")
+        return seeded(f"{self._seed} {purpose} {count}")
 
     def _faults_changed(self) -> None:
         for pipe in list(self._connecting):

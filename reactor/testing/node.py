@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reactor.errors import ReactorError
 from reactor.handlers import Handler
 from reactor.reactor import Reactor
+from reactor.testing.chance import seeded
 from reactor.testing.node_loop import NodeLoop
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Node:
         self.name = name
         self.storage: dict[str, Any] = {}
         self.starts = 0
-        self.random = random.Random(f"{simulation.seed} node {name}")
+        self.random = seeded(f"{simulation.seed} node {name}")
         self._build = build
         self._drift = drift
         self._wall_offset = 0.0

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from types import TracebackType
 
+from reactor.testing.chance import seeded
 from reactor.testing.loop import FakeLoop
 from reactor.testing.network import FakeNetwork
 from reactor.testing.node import Build, Node
@@ -80,7 +81,7 @@ class Simulation:
 
     def chance(self, purpose: str) -> random.Random:
         """Return a new source of chance for one purpose: what others draw does not shift it."""
-        return random.Random(f"{self.seed} {purpose}")
+        return seeded(f"{self.seed} {purpose}")
 
     # The trace
 
