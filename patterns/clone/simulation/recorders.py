@@ -177,11 +177,13 @@ class ServerRecorder:
             return
         if sequence > activity.sequence:
             self.numbered(frames, sequence)
-        if not self._release(sequence):
+        is_new = self._release(sequence)
+        if not is_new:
             self._check_known(sequence, frames[2])
         elif holds_back and sequence > confirmed:
             self.violate("I20", f"publishes {sequence:x}, which its peer has not confirmed")
-        if sequence <= confirmed or decode_level(frames[3]) == REPLICATED:
+        # Sent again to a writer that has asked for no level, it says nothing of the peer.
+        if (is_new and sequence <= confirmed) or decode_level(frames[3]) == REPLICATED:
             self._promise(sequence)
 
     def _check_beat(self, activity: Activity, told: int) -> None:

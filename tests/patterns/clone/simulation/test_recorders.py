@@ -100,7 +100,9 @@ def test_i6b_what_a_peer_confirmed_that_is_long_gone_is_no_promise(pair):
     pair.active.published(frames, seq(1))
     assert pair.found == []
     copy.ended = -3.0
-    pair.active.published(frames, seq(1))
+    pair.active.published(frames, seq(1))  # sent again to one who has asked for no level
+    assert pair.found == []
+    pair.active.published(update(1, b"ack=replicated\n"), seq(1))
     assert pair.found == ["I6b"]
 
 
