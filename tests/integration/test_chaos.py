@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from patterns.commands.chaos.cluster import Client
 from patterns.commands.chaos.judge import judge_again
 from patterns.commands.chaos.run import Plan, play
@@ -31,6 +33,7 @@ def alter_one_update(folder):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+@pytest.mark.timeout(150)  # on a busy machine it has as long to settle as any run of the chaos
 async def test_a_pair_that_is_hurt_keeps_its_promises_and_a_doctored_line_is_seen(tmp_path):
     plan = Plan(SECONDS, SEED, namespaces=False, clients=SMALL, server_rest=1.0)
     said = []

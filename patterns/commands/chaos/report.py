@@ -133,6 +133,12 @@ def _memory(memory: Memory) -> str:
     return f"{slope}; {first} descriptors in the beginning, {last} in the end"
 
 
+def conflicts(log: Path) -> int:
+    """How often a server has yielded to another active one, which tells of it as well."""
+    lines = log.read_text(errors="replace").splitlines()
+    return sum("both servers were active" in line and '"won": false' in line for line in lines)
+
+
 def unhandled(log: Path) -> list[str]:
     """What a process has written to its log of exceptions that nobody handled."""
     return [

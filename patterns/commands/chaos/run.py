@@ -18,7 +18,7 @@ from patterns.commands.chaos.journal import Journal
 from patterns.commands.chaos.measure import Life, descriptors, sample, slope
 from patterns.commands.chaos.merged import CHAOS
 from patterns.commands.chaos.network import Network, open_network
-from patterns.commands.chaos.report import Memory, Report, unhandled
+from patterns.commands.chaos.report import Memory, Report, conflicts, unhandled
 from patterns.commands.chaos.schedule import (
     SERVER_REST,
     client_faults,
@@ -249,7 +249,6 @@ class Chaos:
     def _report(self, seconds: float) -> Report:
         verdict = self._judge.verdict
         logs = sorted(self._children.logs.glob("*.log"))
-        conflicts = sum(log.read_text().count("both servers were active") for log in logs)
         return Report(
             where=self._where,
             seed=self._plan.seed,
@@ -264,7 +263,7 @@ class Chaos:
             stuck=self._stuck,
             late_joins=self._late_joins,
             activities=verdict["activities"],
-            conflicts=conflicts,
+            conflicts=sum(map(conflicts, logs)),
             given_up=verdict["given_up"],
             failovers=verdict["failovers"],
             memory=self._memory(),

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from patterns.commands.chaos.report import Memory, Report, quantile, unhandled
+from patterns.commands.chaos.report import Memory, Report, conflicts, quantile, unhandled
 
 REPORT = Report(
     where="on loopback",
@@ -85,6 +85,13 @@ def test_quantiles():
     assert quantile(values, 99) == 100.0
     assert quantile(values[::-1], 100) == 100.0
     assert quantile([], 50) is None
+
+
+def test_a_conflict_counts_once_though_both_servers_tell_of_it(tmp_path):
+    log = tmp_path / "primary.log"
+    told = [{"event": "both servers were active", "won": won} for won in (False, True, False)]
+    log.write_text("".join(json.dumps(line) + "\n" for line in told))
+    assert conflicts(log) == 2
 
 
 @pytest.mark.parametrize(
