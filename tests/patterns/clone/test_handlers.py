@@ -6,10 +6,13 @@ import zmq
 
 from patterns.binary_star.messages import Role
 from patterns.clone.handlers import CloneServer
+from patterns.clone.interfaces import check_epoch
 from patterns.clone.messages import (
     MAX_EPOCH,
+    MalformedMessage,
     decode_snapshot_end,
     decode_ttl,
+    epoch_at,
     epoch_notice,
     epoch_of,
     sequence_of,
@@ -425,6 +428,17 @@ def test_f1_a_client_that_has_seen_a_newer_epoch_is_served_above_it(service):
     service.live(client, timeout=30.0)
     assert epoch_of(server.protocol.sequence) > seen
     assert contents(client) == contents(server) == {b"key": b"1"}
+
+
+@pytest.mark.parametrize(("days", "believed"), [(1, True), (23, True), (25, False)])
+def test_f5_an_epoch_is_believed_to_a_server_whose_clock_was_set_back(days, believed):
+    """Found by simulation (mixed, seed 200563): by a day, and it refused its clients for ever."""
+    now = 1_800_000_000.0
+    if believed:
+        check_epoch(epoch_at(now), now - days * 86400)
+    else:
+        with pytest.raises(MalformedMessage):
+            check_epoch(epoch_at(now), now - days * 86400)
 
 
 def test_an_epoch_from_the_far_future_is_refused(service):
