@@ -269,10 +269,10 @@ class Follower:
         One that is not as long as it says, or from an older epoch than the data held, is thrown
         away.
         """
+        end = decode_snapshot_end(frames)
         if self.complete:
             self.discarded += 1
             return []
-        end = decode_snapshot_end(frames)
         incomplete = end.entries is not None and end.entries != self._collected
         if incomplete or epoch_of(end.sequence) < epoch_of(self.sequence):
             self._fail_sync(now)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import zmq
 
-from patterns.clone.messages import MAX_FRAME
+from patterns.clone.messages import MAX_FRAME, MalformedMessage
 from patterns.clone.peer_link import (
     PEER_IDENTITY,
     OtherVersion,
@@ -105,6 +105,8 @@ class LinkFollower(Handler):
 
     So no answer to an earlier one can be mistaken, and what was under way is gone with the socket.
     """
+
+    peer_errors = (MalformedMessage,)
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 import random
 import socket
 import struct
+from contextlib import suppress
 
 import zmq
 
@@ -14,6 +15,8 @@ from patterns.clone.messages import (
     snapshot_end,
     snapshot_request,
 )
+from patterns.clone.packs import encode_pack
+from patterns.clone.peer_link import encode_append, encode_held, encode_hello, encode_position
 
 UUID = bytes(range(16))
 # What peers send; most of what is hostile is one of these with something wrong.
@@ -24,9 +27,15 @@ GOOD = [
     snapshot_end(7, b"/a/", b"chpx=1\nn=3\n"),
     snapshot_request(b"/a/"),
     (PeerState(Role.PRIMARY, State.ACTIVE).encode(),),
+    encode_hello(7),
+    encode_held(7),
+    encode_position(7),
+    encode_append([KVMessage(b"/a/key", 8, UUID, b"", b"").encode()] * 2),
+    encode_pack([KVMessage(b"/a/key", 8, UUID, b"ttl=5\n", b"value").encode()]),
 ]
 FRAMES = [
     *(b"", b"\0", b"\1", b"\2", b"\1HUGZ", b"HUGZ", b"KTHXBAI", b"ICANHAZ?", b"icanhaz?", b"x"),
+    *(b"LINK", b"HELD", b"POSITION", b"APPEND", b"KVPACK"),
     *(bytes(7), bytes(8), bytes(9), b"\xff" * 8, b"\x7f" + b"\xff" * 7, bytes(4), UUID, UUID[1:]),
     *(b"k" * 255, b"k" * 256, b"v" * 5000, b"ttl=5\n", b"ttl=nan\n", b"ttl=inf\n", b"ttl=-1\n"),
     *(b"ttl=1e9\n", b"ttl=5\nttl=6\n", b"=\n", b"a=b", b"\n", b"\xff\xfe=\n", b"a=b\n" * 40),
@@ -73,15 +82,15 @@ def _mutated(chance):
     return tuple(frames)
 
 
-def decodes(decode):
-    """Whether `decode` takes some frames for a message of its port."""
+def decodes(*decoders):
+    """Whether one of them takes some frames for a message of its port."""
 
     def is_good(frames):
-        try:
-            decode(frames)
-        except (MalformedMessage, ValueError):
-            return False
-        return True
+        for decode in decoders:
+            with suppress(MalformedMessage, ValueError):
+                decode(frames)
+                return True
+        return False
 
     return is_good
 

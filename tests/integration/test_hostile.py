@@ -16,7 +16,6 @@ from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
     KVMessage,
-    check_message,
     check_update,
     decode_snapshot_end,
     decode_snapshot_request,
@@ -24,6 +23,16 @@ from patterns.clone.messages import (
     make_sequence,
     snapshot_end,
     snapshot_request,
+)
+from patterns.clone.packs import decode_pack
+from patterns.clone.peer_link import (
+    LINK,
+    decode_append,
+    decode_held,
+    decode_hello,
+    decode_position,
+    encode_append,
+    encode_position,
 )
 
 from . import hostile
@@ -66,6 +75,13 @@ NO_REQUEST = [
     (b"ICANHAZ?", b"HUGZ 34359738367"),  # an epoch that nobody can have seen
     (b"icanhaz?", b""),
     (b"KTHXBAI",),
+    (b"LINK",),
+    (b"LINK", b"1"),
+    (b"LINK", b"1", bytes(7)),
+    (b"LINK", b"2", bytes(8)),  # a version that is yet to come
+    (b"LINK", b"1", b"\xff" * 8),
+    (b"HELD",),
+    (b"HELD", bytes(8)),  # by nobody who follows
 ]
 
 
@@ -197,8 +213,8 @@ def test_ten_thousand_subscriptions_are_survived(server, peer):
 # Random lists, and bytes that are no ZMTP
 
 is_update = hostile.decodes(check_update)
-is_request = hostile.decodes(decode_snapshot_request)
-is_publication = hostile.decodes(check_message)
+is_request = hostile.decodes(decode_snapshot_request, decode_hello, decode_held)
+is_from_active = hostile.decodes(decode_position, decode_append, decode_pack, decode_snapshot_end)
 is_state = hostile.decodes(hostile.state_of)
 
 
@@ -241,6 +257,12 @@ def held_by(peer):
     return frames[:-1]
 
 
+def wait_for_snapshot_end(dealer):
+    """Hear the end of a snapshot; what was of another version of the peer link is answered too."""
+    while not is_snapshot_end(frames := dealer.recv_multipart()):
+        assert frames[0] == LINK
+
+
 def attack_with_lists(peer, seed):
     """So many random lists to each of the three ports; the count of those that must be refused."""
     with peer.writer() as writer:
@@ -251,7 +273,7 @@ def attack_with_lists(peer, seed):
         for frames in hostile.frame_lists(seed + 1, LISTS, is_request):
             dealer.send_multipart(frames)
         dealer.send_multipart(snapshot_request(b"nothing/"))
-        assert is_snapshot_end(dealer.recv_multipart())
+        wait_for_snapshot_end(dealer)
     with peer.socket(zmq.XSUB, 1, sndhwm=0) as subscriber:
         for frames in hostile.frame_lists(seed + 2, LISTS, lambda frames: False):
             subscriber.send_multipart(frames)
@@ -420,7 +442,7 @@ def test_random_lists_change_nothing_at_either_server_of_a_pair(start_server, co
         assert [changes_of(server) for server in pair.servers] == before
         assert pair.servers[0].terminate() == 0
         # The passive one has read all of it when it answers on this connection: as the active.
-        while not dealer.poll(200):
+        while not dealer.poll(200) or not is_snapshot_end(dealer.recv_multipart()):
             dealer.send_multipart(snapshot_request(KEPT))
         assert passive.is_served(writer)
     assert held_by(passive) == held
@@ -438,12 +460,10 @@ class HostilePrimary:
     def __init__(self, context, start_server):
         own, backup, own_state, backup_state = free_ports(3, 3, 1, 1)
         self.sequence = make_sequence(5, 0)
-        self.sockets = [
-            _bind(context, zmq.ROUTER, own),
-            _bind(context, zmq.XPUB, own + 1),
-            _bind(context, zmq.PUB, own_state),
-        ]
-        self.snapshots, self.updates, self.states = self.sockets
+        self.snapshots = _bind(context, zmq.ROUTER, own)
+        self.states = _bind(context, zmq.PUB, own_state)
+        self.sockets = [self.snapshots, self.states]
+        self.identity = b""  # of who follows
         addresses = [f"tcp://127.0.0.1:{port}" for port in (backup_state, own_state)]
         self.server = start_server("clone", *options("backup", backup, own, *addresses))
         self.server.ready()
@@ -456,19 +476,21 @@ class HostilePrimary:
         progress = Progress(epoch=5, sequence=self.sequence)
         self.states.send(PeerState(Role.PRIMARY, State.ACTIVE, progress).encode())
 
-    def publish(self):
+    def say(self, *frames):
+        """A message over the link."""
+        self.snapshots.send_multipart((self.identity, *frames))
+
+    def append(self):
         """One more proper update."""
         self.sequence += 1
-        self.updates.send_multipart(KVMessage(b"key", self.sequence, b"", b"", b"1").encode())
+        self.say(*encode_append([KVMessage(b"key", self.sequence, b"", b"", b"1").encode()]))
 
-    def wait_for_request(self):
-        """Beat until the backup follows, and return who asks for a snapshot."""
-        assert self.updates.recv() == b"\1", "it subscribes"
+    def wait_for_hello(self):
+        """Beat until the backup says hello, and wants everything."""
         while not self.snapshots.poll(100):
             self.beat()
-        identity, *request = self.snapshots.recv_multipart()
-        assert tuple(request) == snapshot_request()
-        return identity
+        self.identity, *hello = self.snapshots.recv_multipart()
+        assert decode_hello(hello) == 0
 
     def wait_until_followed(self):
         """Beat until the backup says that it holds what was published."""
@@ -500,17 +522,18 @@ def hostile_primary(context, start_server):
 @pytest.mark.timeout(600)
 def test_a_passive_server_is_not_led_astray_by_what_its_peer_says(hostile_primary, seed):
     peer = hostile_primary
-    identity = peer.wait_for_request()
-    for frames in hostile.frame_lists(seed, 1000, is_publication):
-        peer.snapshots.send_multipart((identity, *frames))
-    peer.snapshots.send_multipart((identity, *snapshot_end(peer.sequence)))
-    publications = hostile.frame_lists(seed + 1, LISTS, is_publication)
+    peer.wait_for_hello()
+    peer.say(*encode_position(peer.sequence))
+    for frames in hostile.frame_lists(seed, 1000, is_from_active):
+        peer.say(*frames)
+    peer.say(*snapshot_end(peer.sequence))
+    messages = hostile.frame_lists(seed + 1, LISTS, is_from_active)
     states = hostile.frame_lists(seed + 2, LISTS, is_state)
-    for number, (publication, state) in enumerate(zip(publications, states, strict=True)):
-        peer.updates.send_multipart(publication)
+    for number, (message, state) in enumerate(zip(messages, states, strict=True)):
+        peer.say(*message)
         peer.states.send_multipart(state)
         if number % 100 == 0:
-            peer.publish()
+            peer.append()
             peer.beat()
     peer.wait_until_followed()
     assert changes_of(peer.server) == [("starting-backup", "syncing"), ("syncing", "passive")]
