@@ -140,7 +140,7 @@ class ServerProtocol:
         self._epoch_floor = epoch
         self._subtrees = subtrees if subtrees is not None else SubtreeCounts()
         self._fork = 0
-        self._began = 0  # the epoch in which this server became active
+        self._began = 0  # the epoch in which this server became active by itself
         self._writes = 0
         self._deletions: dict[bytes, Frames] = {}  # by clients, of keys that are gone
         self._last_beat = float("-inf")
@@ -475,7 +475,7 @@ class ServerProtocol:
         self._deletions.clear()
         new_epoch = max(epoch, epoch_of(self.sequence) + 1, self._epoch_floor + 1)
         self.store.sequence = make_sequence(new_epoch, 0)
-        self._began = new_epoch
+        self._began = 0 if force else new_epoch  # who leads by an operator's word may have nothing
         self._next_beat = now
         if self._figures is not None:
             self._figures.begin(now)

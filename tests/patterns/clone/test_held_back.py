@@ -169,3 +169,11 @@ def test_f9_who_began_with_nothing_sends_no_copy_to_who_holds_what_was_before():
     assert empty.progress().fork_epoch == 5
     empty.receive_from_passive(b"peer", encode_hello(0), 1.0)
     assert empty.replication.peer == b"peer"
+
+
+def test_an_operator_may_have_a_server_lead_with_nothing():
+    empty = server()
+    empty.become_active(0.0, epoch=5, force=True)
+    assert empty.progress().fork_epoch == 0
+    empty.receive_from_passive(b"peer", encode_hello(make_sequence(4, 9)), 1.0)
+    assert empty.replication.peer == b"peer"
