@@ -175,7 +175,7 @@ class ServerRecorder:
             if frames[2] and decode_refusal(frames):
                 self._history.refused.setdefault(frames[2], (activity, self.now))
             return
-        if sequence > activity.sequence:
+        if sequence > max(activity.sequence, activity.fork):
             self.numbered(frames, sequence)
         is_new = self._release(sequence)
         if not is_new:
@@ -230,7 +230,8 @@ class ServerRecorder:
         known = entries[place] if place < len(entries) else None
         if known is None or (known.sequence, known.uuid) != (sequence, uuid):
             self.violate("I1", f"gives {sequence:x} to a second update")
-        if self.activity and not self._history.holds(self.activity.sequence, sequence):
+        position = max(self.activity.sequence, self.activity.fork) if self.activity else 0
+        if not self._history.holds(position, sequence):
             self.violate("I6a", f"answers {sequence:x} as applied, which it has given up")
 
     def check_promises(self, position: int) -> None:

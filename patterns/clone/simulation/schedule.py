@@ -210,11 +210,19 @@ def _crash(draft: _Draft) -> None:
 
 
 def _double(draft: _Draft) -> None:
-    """Both die, one soon after the other: what two nodes without disks cannot survive."""
+    """Both die, one soon after the other: what two nodes without disks cannot survive.
+
+    Or one dies and comes back with nothing while the other one, which has it all, is not heard.
+    """
+    chance = draft.chance
+    first, second = chance.sample(SERVERS, 2)
     at = draft.instant()
-    for server in draft.chance.sample(SERVERS, 2):
-        draft.add(at, "crash", server, seconds=draft.duration())
-        at += draft.chance.uniform(0.0, 6.0)
+    draft.add(at, "crash", first, seconds=draft.duration())
+    at += chance.uniform(0.0, 6.0)
+    kind = chance.choices(("crash", "pause", "cut"), (4, 1, 1))[0]
+    nodes = SERVERS if kind == "cut" else (second,)
+    detail = "reset" if kind == "cut" else ""
+    draft.add(at, kind, *nodes, seconds=draft.duration(), detail=detail)
 
 
 def _server_link(mode: str) -> _Faults:
@@ -343,7 +351,11 @@ def _held(draft: _Draft) -> None:
         kind = chance.choice(("crash", "power", "pause", "cut", "cut", "switchover"))
         nodes = {"cut": chance.sample(SERVERS, 2), "switchover": []}.get(kind, [draft.server()])
         detail = chance.choice(("reset", "delay", "one-way")) if kind == "cut" else ""
-        draft.add(at, kind, *nodes, seconds=draft.duration(), detail=detail)
+        seconds = draft.duration()
+        draft.add(at, kind, *nodes, seconds=seconds, detail=detail)
+        if kind in ("crash", "power") and chance.random() < 0.5:  # and its first copy is lost
+            other = BACKUP if nodes == [PRIMARY] else PRIMARY
+            draft.add(at + seconds, "drop", other, *nodes, detail=chance.choice(("2", "3", "4")))
     for _ in range(chance.choice((0, 0, 2, 4))):
         at, seconds = begin + chance.uniform(0.5, 8.0), chance.uniform(0.1, 0.6)
         draft.add(at, "cut", draft.client(), draft.server(), seconds=seconds, detail="reset")
