@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pytest
 
+from patterns.binary_star import conflicts, protocol
 from patterns.binary_star.messages import State
 from patterns.binary_star.protocol import BinaryStarProtocol
 from patterns.binary_star.table import TABLE, Event
@@ -18,11 +20,14 @@ from patterns.clone.client_effects import Deleted
 from patterns.clone.client_protocol import ClientProtocol
 from patterns.clone.following import Follower
 from patterns.clone.handlers import CloneServer
+from patterns.clone.link_handlers import LinkFollower
 from patterns.clone.losses import LossDetector
-from patterns.clone.messages import encode_sequence, sequence_of
+from patterns.clone.messages import encode_sequence, replace_sequence, sequence_of
 from patterns.clone.outbox import Outbox
+from patterns.clone.peer_link import encode_held
 from patterns.clone.pending import PendingList
-from patterns.clone.server_effects import Publish
+from patterns.clone.replication import Replication
+from patterns.clone.server_effects import Confirm, Publish
 from patterns.clone.server_protocol import ServerProtocol, ServerState
 from patterns.clone.simulation.campaign import schedule_of
 from patterns.clone.simulation.runs import run
@@ -36,7 +41,7 @@ LIMIT = 2000
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug: its name, the failure (F1 to F36) it brings back, where it shows."""
+    """One planted bug: its name, the failure or the invariant it brings back, where it shows."""
 
     name: str
     failure: str
@@ -389,6 +394,140 @@ def _(patch):
             original(self, key, expires_at)
 
     wrap(patch, KeyValueStore, "_set_deadline", set_deadline)
+
+
+# The peer link, and what is held back
+
+
+@mutant("an update is published as replicated before it is confirmed", "I6b", "replicated")
+def _(patch):
+    def take_due(original, self):
+        return [self._take_first() for _ in range(len(self.waiting))]
+
+    wrap(patch, Replication, "take_due", take_due)
+    returns(patch, Replication, "level_of", "replicated")
+
+
+@mutant("a copy of an update that is held back is answered at once", "I20", "held")
+def _(patch):
+    def answer_again(original, self, frames, known, asked, now):
+        if isinstance(known, int) and self.replication.holds(frames[2]):
+            return replace_sequence(frames, known)
+        return original(self, frames, known, asked, now)
+
+    wrap(patch, ServerProtocol, "_answer_again", answer_again)
+
+
+@mutant("the passive server confirms what it has only been told of", "I6b", "held", 298)
+def _(patch):
+    def receive_position(original, self, position, now):
+        self.told = position
+        return [*original(self, position, now), Confirm()]
+
+    def confirm(original, self):
+        follower = self._server.protocol._follower
+        self._confirming = False
+        if self._stream is not None and not self._stream.closed and follower.following:
+            self._stream.send(*encode_held(getattr(follower, "told", 0)))
+
+    wrap(patch, Follower, "_receive_position", receive_position)
+    wrap(patch, LinkFollower, "_confirm", confirm)
+
+
+@mutant("a confirmation counts for the next update as well", "I6b", "replicated")
+def _(patch):
+    def receive_held(original, self, peer, sequence, newest, now):
+        original(self, peer, min(sequence + 1, newest), newest, now)
+
+    wrap(patch, Replication, "receive_held", receive_held)
+
+
+@mutant("what was confirmed counts as long as one lives", "I6b", "replicated", 30)
+def _(patch):
+    def level_of(original, self, number):
+        return "replicated" if number <= self.confirmed else "applied"
+
+    def lose(original, self):
+        confirmed = self.confirmed
+        original(self)
+        self.confirmed = confirmed
+
+    wrap(patch, Replication, "level_of", level_of)
+    wrap(patch, Replication, "lose", lose)
+
+
+@mutant("what was confirmed and what waits is kept over a promotion", "I6b", "held-conflict", 320)
+def _(patch):
+    def end(original, self):
+        kept = self.confirmed, self.waiting.copy(), self._uuids.copy(), self._waiting_bytes
+        original(self)
+        self.confirmed, self.waiting, self._uuids, self._waiting_bytes = kept
+
+    wrap(patch, Replication, "end", end)
+
+
+@mutant("a snapshot overtakes what is held back", "I20", "held")
+def _(patch):
+    def request(original, self, *args, **kw):
+        waiting, self.replication.waiting = self.replication.waiting, deque()
+        try:
+            return original(self, *args, **kw)
+        finally:
+            self.replication.waiting = waiting
+
+    wrap(patch, ServerProtocol, "receive_snapshot_request", request)
+
+
+@mutant("a heartbeat tells what is held back", "I20", "held")
+def _(patch):
+    patch.setattr(ServerProtocol, "published", ServerProtocol.sequence)
+
+
+@mutant("a passive server with another number is taken for complete", "I6b", "squeeze")
+def _(patch):
+    def attach(original, self, peer, sequence, newest, now):
+        original(self, peer, newest, newest, now)
+
+    wrap(patch, Replication, "attach", attach)
+
+
+@mutant("a server that has to refuse applies", "I21", "refuse")
+def _(patch):
+    patch.setattr(Replication, "refuses", False)
+
+
+@mutant("the passive server misses one update in a row", "F30", "squeeze")
+def _(patch):
+    def replicate(original, self, frames, sequence, now):
+        store = self._holdings.store
+        if sequence == store.sequence + 2:
+            store.sequence += 1
+        return original(self, frames, sequence, now)
+
+    wrap(patch, Follower, "_replicate", replicate)
+
+
+@mutant("an expiry is not held back", "I20", "held")
+def _(patch):
+    def publish_own(original, self, *args):
+        always, self._always_replicated = self._always_replicated, False
+        try:
+            return original(self, *args)
+        finally:
+            self._always_replicated = always
+
+    wrap(patch, ServerProtocol, "_publish_own", publish_own)
+
+
+@mutant("who began with nothing may win", "I6b", "double", 30)
+def _(patch):
+    returns(patch, conflicts, "began_anew", False)
+
+
+@mutant("a passive server follows one that began with nothing", "I6b", "mixed", 1038)
+def _(patch):
+    returns(patch, protocol, "lacks_data_of", False)
+    returns(patch, ServerProtocol, "_lacks_data_of", False)
 
 
 # Bad input
