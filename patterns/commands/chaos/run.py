@@ -253,7 +253,7 @@ class Chaos:
             where=self._where,
             seed=self._plan.seed,
             seconds=seconds,
-            faults=self._faults.counts,
+            faults=dict(self._faults.counts),
             acknowledged=verdict["acknowledged"],
             failed=verdict["failed"],
             unanswered=verdict["unanswered"],
