@@ -45,6 +45,7 @@ async def test_a_pair_that_is_hurt_keeps_its_promises_and_a_doctored_line_is_see
     assert set(report.acknowledged) == {"applied", "replicated"}
     assert report.activities >= 2
     assert said
+    assert json.loads(report.as_json())["faults"] == report.faults
     again = await asyncio.to_thread(judge_again, tmp_path)
     assert again.verdict()["violations"] == 0
     alter_one_update(tmp_path)
