@@ -45,14 +45,15 @@ def group_lives(leader):
 
 def test_every_box_is_measured_against_one_plain_subscriber(bench):
     boxes = [word for kind in BOXES for word in ("--box", kind)]
-    # Workers tell what they have handled every 0.25 s: a shorter time may find nothing.
-    process = bench("--rounds", "1", "--seconds", "0.3", "--work-us", "0", "--json", *boxes)
+    # Workers tell what they have handled every 0.25 s: a shorter time may find nothing, on a busy
+    # machine. How fast they are is not what is tested.
+    process = bench("--rounds", "1", "--seconds", "0.6", "--work-us", "0", "--json", *boxes)
     output, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, errors
     found = json.loads(output)
     assert list(found["boxes"]) == list(BOXES)
-    assert found["plain"]["median"] > 1000
-    assert all(box["median"] > 1000 and len(box["rounds"]) == 1 for box in found["boxes"].values())
+    assert found["plain"]["median"] > 0
+    assert all(box["median"] > 0 and len(box["rounds"]) == 1 for box in found["boxes"].values())
     assert errors.splitlines() == [
         f"bench: round 1 of 1: {who}"
         for who in ("one plain subscriber", *(f"{kind} box of 2 workers" for kind in BOXES))
