@@ -68,18 +68,22 @@ def _check_order(history: History, entries: list[Entry]) -> None:
         later = newest.setdefault(place, write)
         if write.number >= later.number:
             newest[place] = write
-        elif not _broke_between(history, write, later):
+        elif not _broke_between(history, entry, write, later):
             history.violate("I8", entry.at, f"{write.client} wrote {write.key!r} in another order")
 
 
-def _broke_between(history: History, write: Write, later: Write) -> bool:
-    """Whether two servers were active, and a connection of the writer broke between its writes.
+def _broke_between(history: History, entry: Entry, write: Write, later: Write) -> bool:
+    """Whether two were active, and the writer's way to the one that goes on broke in between.
 
-    The server that goes on may have had the first one unread then, and the second one comes over
+    The server that applied `entry` may have had it unread then, and the later write comes over
     another connection: ZeroMQ keeps no order over two.
     """
-    return history.overlaps() and any(
-        kind == "cut" and write.client in nodes and write.invoked <= begin <= later.invoked
+    activity = history.by_epoch.get(epoch_of(entry.sequence))
+    if activity is None or not history.overlapped(activity):
+        return False
+    ends = {write.client, activity.node}
+    return any(
+        kind == "cut" and {*nodes} <= ends and write.invoked <= begin <= later.invoked
         for begin, _, kind, nodes in history.faults
     )
 

@@ -237,6 +237,15 @@ class History:
             for other in ordered[place + 1 :]
         )
 
+    def overlapped(self, activity: Activity) -> bool:
+        """Whether the other server was active too while this activity lasted."""
+        return any(
+            other.node != activity.node
+            and (other.ended is None or other.ended > activity.began)
+            and (activity.ended is None or activity.ended > other.began)
+            for other in self.activities
+        )
+
     def winner_over(self, loser: Activity) -> Activity:
         """The activity of the other server to which this one has yielded."""
         assert loser.yielded is not None
