@@ -50,6 +50,18 @@ NOTICE_SECONDS = 6.0
 _NEWS_SECONDS = 3.0
 
 
+def tell_of_updates(store: KeyValueStore, numbered: Callable[[Frames, int], None]) -> None:
+    """Call `numbered(frames, sequence)` after each update that the map takes from now on."""
+    apply = store.apply
+
+    def recorded(frames: Frames, sequence: int, expires_at: float | None = None) -> Frames | None:
+        previous = apply(frames, sequence, expires_at)
+        numbered(frames, sequence)
+        return previous
+
+    store.apply = recorded  # type: ignore[method-assign]
+
+
 class ServerRecorder:
     """What one process of a server does, for the history; `clock` tells the time of the run."""
 
@@ -90,16 +102,7 @@ class ServerRecorder:
             copy.ended = self.now
         self._copy = Copy(self._name, store)
         self._history.copies.append(self._copy)
-        apply = store.apply
-
-        def recorded(
-            frames: Frames, sequence: int, expires_at: float | None = None
-        ) -> Frames | None:
-            previous = apply(frames, sequence, expires_at)
-            self.numbered(frames, sequence)
-            return previous
-
-        store.apply = recorded  # type: ignore[method-assign]
+        tell_of_updates(store, self.numbered)
 
     def yields(self) -> None:
         """The server follows its peer from now on."""

@@ -21,7 +21,7 @@ from patterns.clone.messages import HUGZ, Frames, encode_sequence, sequence_of
 from patterns.clone.server_effects import Effect as ServerEffect
 from patterns.clone.server_effects import ReportDiverged
 from patterns.clone.simulation.history import History, Write
-from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
+from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder, tell_of_updates
 from patterns.clone.store import KeyValueStore
 from patterns.commands.chaos.journal import Journal, Line, frame_of, text
 
@@ -47,16 +47,7 @@ class ServerJournal(ServerRecorder):
             return
         self._store = store
         self._journal.write("copy", sequence=store.sequence)
-        apply = store.apply
-
-        def recorded(
-            frames: Frames, sequence: int, expires_at: float | None = None
-        ) -> Frames | None:
-            previous = apply(frames, sequence, expires_at)
-            self.numbered(frames, sequence)
-            return previous
-
-        store.apply = recorded  # type: ignore[method-assign]
+        tell_of_updates(store, self.numbered)
 
     def numbered(self, frames: Frames, sequence: int) -> None:
         """It has stored this; what a passive server stores, the active one has written down."""
