@@ -18,6 +18,7 @@ from patterns.binary_star.messages import Progress
 from patterns.clone.conditions import CONFLICT, FEATURE, decode_condition, without_condition
 from patterns.clone.figures import SYS, OwnFigures
 from patterns.clone.following import Follower
+from patterns.clone.heartbeats import Heartbeats
 from patterns.clone.holdings import Holdings
 from patterns.clone.levels import (
     APPLIED,
@@ -31,7 +32,6 @@ from patterns.clone.levels import FEATURE as LEVELS
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
-    MAX_INTERVAL,
     Frames,
     MalformedMessage,
     check_update,
@@ -46,7 +46,6 @@ from patterns.clone.messages import (
     snapshot_end,
     whole_seconds,
 )
-from patterns.clone.packs import FEATURE as PACKS
 from patterns.clone.peer_link import HELD, decode_held, decode_hello
 from patterns.clone.pending import PendingList, in_order
 from patterns.clone.replication import Replication, Waiting
@@ -65,10 +64,6 @@ from patterns.clone.server_status import NotSynchronised, ServerState, ServerSta
 from patterns.clone.store import DuplicateFilter, KeyValueStore, StoreFull
 from patterns.clone.subtrees import SubtreeCounts
 
-# New subscribers within this time share one answering heartbeat. It goes to all, which is work
-# that grows with their number: while more keep coming, the time doubles, up to the limit.
-_COALESCE_SECONDS = 0.01
-_COALESCE_SECONDS_LIMIT = 0.25
 # A writer may still send again what was applied; so many uuids are told at most.
 _TOLD_LIMIT = 20_000
 _ANY_KEY = b"-"  # of an entry that tells a uuid: it deletes nothing, since it comes first
@@ -79,8 +74,6 @@ _CHANGED_BY_TELLING = ("sequence", "confirmed", "held_back")
 _ABOUT_THE_SNAPSHOT = b"chpx=1\nfeat=%s\nn=%d\n"
 _ALONE = FEATURE.encode()
 _OF_A_PAIR = f"{FEATURE},{LEVELS}".encode()
-# Said in every heartbeat, so that a client knows it before it asks for its first snapshot.
-_OFFER = b"chpx=1\nfeat=" + PACKS.encode() + b"\n"
 
 
 class ServerProtocol:
@@ -112,14 +105,11 @@ class ServerProtocol:
         figures: OwnFigures | None = None,
         replication: Replication | None = None,
     ) -> None:
-        if not 0 < heartbeat <= MAX_INTERVAL:
-            raise ValueError(f"heartbeat {heartbeat} s is not in 0..{MAX_INTERVAL}")
         self.state = ServerState.STARTING
         self.suspended = False
         self.heartbeat = heartbeat
         self.max_body = max_body
         self.expire_limit = expire_limit
-        self.packs = packs
         self.replication = replication if replication is not None else Replication()
         self._features = _ALONE if replication is None else _OF_A_PAIR
         self._always_replicated = self.replication.policy.level == REPLICATED
@@ -139,14 +129,11 @@ class ServerProtocol:
         self._make_uuid = make_uuid
         self._epoch_floor = epoch
         self._subtrees = subtrees if subtrees is not None else SubtreeCounts()
+        self._heartbeats = Heartbeats(self._subtrees, interval=heartbeat, packs=packs)
         self._fork = 0
         self._began = 0  # the epoch in which this server became active by itself
         self._writes = 0
         self._deletions: dict[bytes, Frames] = {}  # by clients, of keys that are gone
-        self._last_beat = float("-inf")
-        self._next_beat = float("-inf")
-        self._greet_at = float("inf")  # when those who subscribed meanwhile get their heartbeat
-        self._greet_wait = _COALESCE_SECONDS
         self._told_in_sync = False
         self._updates = self._duplicate_count = self._expired = self._refused = 0
         self._conflicts = self._snapshots = self._snapshots_refused = 0
@@ -167,6 +154,11 @@ class ServerProtocol:
         return self.replication.published(self.sequence)
 
     @property
+    def packs(self) -> bool:
+        """True if clients that can are offered packed snapshots."""
+        return self._heartbeats.packs
+
+    @property
     def serving(self) -> bool:
         """True if the server is active and not suspended."""
         return self.state is ServerState.ACTIVE and not self.suspended
@@ -176,10 +168,10 @@ class ServerProtocol:
         """The instant at which `tick` has something to do next, None if never."""
         if self.serving:
             expiry = self.store.next_expiry
-            beat = min(self._next_beat, self._greet_at, self.replication.deadline)
+            due_at = min(self._heartbeats.deadline, self.replication.deadline)
             if self._figures is not None:
-                beat = min(beat, self._figures.due_at)
-            return beat if expiry is None else min(beat, expiry)
+                due_at = min(due_at, self._figures.due_at)
+            return due_at if expiry is None else min(due_at, expiry)
         return self._follower.deadline
 
     def progress(self) -> Progress:
@@ -389,11 +381,7 @@ class ServerProtocol:
         self._subtrees.subscribe(topic, self.published)
         if not self.serving or not HUGZ.startswith(topic):
             return []
-        if now >= self._last_beat + self._greet_wait:
-            self._greet_wait = _COALESCE_SECONDS
-            return self._beat(now, only_fresh=True)
-        self._greet_at = self._last_beat + self._greet_wait
-        return []
+        return self._heartbeats.greet(self.published, now)
 
     # --- time
 
@@ -433,26 +421,9 @@ class ServerProtocol:
         return [] if publication is None else [Publish(publication)]
 
     def _beat_if_due(self, now: float) -> list[Effect]:
-        if now >= self._next_beat:
-            self._next_beat = now + self.heartbeat
-            if self._greet_at == float("inf"):  # nobody has come since the last one
-                self._greet_wait = _COALESCE_SECONDS
+        if now >= self._heartbeats.next_at:
             self.replication.send_position(self.sequence, now)
-            return self._beat(now)
-        if now < self._greet_at:
-            return []
-        self._greet_wait = min(2 * self._greet_wait, _COALESCE_SECONDS_LIMIT)
-        return self._beat(now, only_fresh=True)
-
-    def _beat(self, now: float, *, only_fresh: bool = False) -> list[Effect]:
-        self._last_beat = now
-        self._greet_at = float("inf")
-        counts = self._subtrees.heartbeats(only_fresh=only_fresh)
-        properties = b"seq=%d\nhb=%d\nrole=active\n" % (self.published, self.heartbeat * 1000)
-        if self.packs:
-            properties += _OFFER
-        # HUGZ comes last: who hears it has heard the count of its own subtree.
-        return [Publish(frames) for frames in (*counts, heartbeat(properties))]
+        return self._heartbeats.tick(self.published, now)
 
     # --- orders
 
@@ -476,7 +447,7 @@ class ServerProtocol:
         new_epoch = max(epoch, epoch_of(self.sequence) + 1, self._epoch_floor + 1)
         self.store.sequence = make_sequence(new_epoch, 0)
         self._began = 0 if force else new_epoch  # who leads by an operator's word may have nothing
-        self._next_beat = now
+        self._heartbeats.begin(now)
         if self._figures is not None:
             self._figures.begin(now)
         self.replication.send_position(self.sequence, now)
@@ -493,7 +464,7 @@ class ServerProtocol:
             return []
         self.store.sequence = make_sequence(epoch + 1, 0)
         self.replication.send_position(self.sequence, now)
-        return self._beat(now)
+        return self._heartbeats.beat(self.published, now)
 
     def _apply_pending(self, now: float) -> list[Effect]:
         self._pending.expire(now)

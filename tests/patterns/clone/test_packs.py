@@ -199,7 +199,7 @@ def test_the_offer_is_in_the_heartbeat(service):
 
 def test_a_server_that_does_not_offer_is_asked_as_ever_and_answers_as_ever(service):
     server = filled(service)
-    server.protocol.packs = False
+    server.protocol._heartbeats.packs = False
     requests = []
     receive = server.receive_snapshot_request
     server.receive_snapshot_request = lambda *request: (requests.append(request), receive(*request))
@@ -228,7 +228,7 @@ def test_a_third_frame_that_is_something_else_is_refused(service):
 
 def test_a_pack_that_nobody_asked_for_is_refused(service):
     server = filled(service, 10)
-    server.protocol.packs = False
+    server.protocol._heartbeats.packs = False
     server.receive_snapshot_request = lambda identity, *_: server._router.send(
         identity, *encode_pack([ENTRY])
     )
