@@ -48,6 +48,7 @@ from patterns.clone.kept import MAX_KEPT, KeepList, Kept
 from patterns.clone.levels import APPLIED
 from patterns.clone.mapping import CloneMapping
 from patterns.clone.messages import UUID_SIZE, Frames, MalformedMessage
+from patterns.clone.numbered import NumberedUuids
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.ports import collector_of
 from patterns.clone.watching import Event, EventQueue, Watch, Watcher, concerns
@@ -77,7 +78,8 @@ class CloneClient(HandlerSet):
     that was lost. It is not left again while it serves, whichever it is. At most `max_writes`
     writes wait for their acknowledgement; each is sent again every `retry` seconds and after a
     failover, and given up after `write_timeout`. Or register it on a Reactor of your own.
-    A `dialect` is that of another model than six; see `model2` to `model5`.
+    A `dialect` is that of another model than six; see `model2` to `model5`. `make_uuid` names each
+    write; its own numbers them, so that a server never applies one after a later one of its key.
     """
 
     peer_errors = (MalformedMessage,)
@@ -94,7 +96,7 @@ class CloneClient(HandlerSet):
         retry: float = 2.0,
         write_timeout: float = 30.0,
         jitter: Callable[[], float] = random.random,
-        make_uuid: Callable[[], bytes] = lambda: os.urandom(UUID_SIZE),
+        make_uuid: Callable[[], bytes] | None = None,
     ) -> None:
         super().__init__()
         self.servers = [servers] if isinstance(servers, str) else list(servers)
@@ -116,7 +118,7 @@ class CloneClient(HandlerSet):
             outbox=Outbox(max_writes=max_writes, retry=retry, timeout=write_timeout),
         )
         self.protocol.watched = False
-        self.make_uuid = make_uuid
+        self.make_uuid = make_uuid or NumberedUuids(lambda: os.urandom(UUID_SIZE))
         self._max_writes = max_writes
         self._write_timeout = write_timeout
         self._writes: dict[bytes, tuple[asyncio.Future[int], bytes]] = {}

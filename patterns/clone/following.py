@@ -87,7 +87,7 @@ class Follower:
         self._collected = 0
         # What became of uuids: of those in the map, and of those that the active tells besides.
         self._answers = holdings.duplicates.empty_copy()
-        self._told: dict[bytes, int | str] = {}
+        self._told: dict[bytes, tuple[int | str, bytes | None]] = {}
         self._queue: deque[Frames] = deque()
 
     @property
@@ -214,9 +214,9 @@ class Follower:
         reason = decode_refusal(frames)
         if reason:
             self._holdings.pending.clear_refused(frames[2])
-            self._holdings.duplicates.remember(frames[2], reason, now)
+            self._holdings.duplicates.remember(frames[2], reason, None, now)
             if not self.complete:
-                self._told[frames[2]] = reason
+                self._told[frames[2]] = reason, None
 
     def _replicate(self, frames: Frames, sequence: int, now: float) -> list[Effect]:
         """Apply the update that comes next; what it leads to if it does not, and nothing else."""
@@ -238,7 +238,7 @@ class Follower:
             self._fail_sync(now)
             return [OutOfSync()]
         self.replicated += 1
-        holdings.duplicates.remember(frames[2], sequence, now)
+        holdings.duplicates.remember(frames[2], sequence, frames[0], now)
         return []
 
     # --- the snapshot
@@ -256,9 +256,10 @@ class Follower:
                 self._fail_sync(now)
                 return []
             if entry[4]:
-                self._answers.remember(entry[2], sequence, now)
+                self._answers.remember(entry[2], sequence, entry[0], now)
             else:
-                self._told[entry[2]] = sequence or decode_refusal(entry)
+                key = entry[0] if entry[0] != entry[2] else None
+                self._told[entry[2]] = sequence or decode_refusal(entry), key
         self._collected += len(entries)
         self._hello_at = now + self._sync_timeout
         return []
@@ -292,8 +293,9 @@ class Follower:
 
     def _replace_answers(self, now: float) -> None:
         """Those of the own map are forgotten: some may have been given up, and are in none now."""
-        for uuid, result in self._told.items():  # last, so that the map's do not push them out
-            self._answers.remember(uuid, result, now)
+        # What was told comes last, so that the map's do not push it out.
+        for uuid, (result, key) in self._told.items():
+            self._answers.remember(uuid, result, key, now)
         self._holdings.duplicates.replace(self._answers)
 
     def _fail_sync(self, now: float) -> None:
@@ -306,7 +308,7 @@ class Follower:
         """What was heard before the snapshot was asked for is in it, or lost the race."""
         pending, duplicates = self._holdings.pending, self._holdings.duplicates
         for frames in list(pending):
-            known = duplicates.seen(frames[2], now)
+            known = duplicates.seen(frames[2], frames[0], now)
             if isinstance(known, str):
                 pending.clear_refused(frames[2])
             elif known is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from patterns.clone.duplicates import DuplicateFilter
 from patterns.clone.pending import PendingList
-from patterns.clone.store import DuplicateFilter, KeyValueStore
+from patterns.clone.store import KeyValueStore
 
 
 @dataclass(slots=True)

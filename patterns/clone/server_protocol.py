@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 from patterns.binary_star.messages import Progress
 from patterns.clone.conditions import CONFLICT, FEATURE, decode_condition, without_condition
+from patterns.clone.duplicates import DuplicateFilter
 from patterns.clone.figures import SYS, OwnFigures
 from patterns.clone.following import Follower
 from patterns.clone.heartbeats import Heartbeats
@@ -61,12 +62,11 @@ from patterns.clone.server_effects import (
     Synchronised,
 )
 from patterns.clone.server_status import NotSynchronised, ServerState, ServerStatistics
-from patterns.clone.store import DuplicateFilter, KeyValueStore, StoreFull
+from patterns.clone.store import KeyValueStore, StoreFull
 from patterns.clone.subtrees import SubtreeCounts
 
 # A writer may still send again what was applied; so many uuids are told at most.
 _TOLD_LIMIT = 20_000
-_ANY_KEY = b"-"  # of an entry that tells a uuid: it deletes nothing, since it comes first
 # Deletions since the server became active that it can report if they are given up.
 _DELETIONS_LIMIT = 100_000
 # Figures of the server that it would never stop to publish.
@@ -205,7 +205,7 @@ class ServerProtocol:
         condition = level = None
         if frames[3]:
             condition, level = decode_condition(frames[3]), decode_level(frames[3])
-        known = self._duplicates.seen(frames[2], now) if frames[2] else None
+        known = self._duplicates.seen(frames[2], frames[0], now) if frames[2] else None
         if self.state is not ServerState.ACTIVE or self.suspended:
             self._hold(tuple(frames), known, now)
             return None
@@ -247,7 +247,7 @@ class ServerProtocol:
 
     def _refuse(self, frames: Sequence[bytes], reason: str, now: float) -> Frames | None:
         # Its writer may believe it: a copy of the update that comes later must not be applied.
-        self._duplicates.remember(frames[2], reason, now)
+        self._duplicates.remember(frames[2], reason, None, now)
         answer = refusal(frames, reason)
         self.replication.append(answer)
         return self._keep_place(answer, now)
@@ -288,7 +288,7 @@ class ServerProtocol:
             self._remember_deletion(numbered)
         self._updates += 1
         self._writes += 1
-        self._duplicates.remember(uuid, sequence, now)
+        self._duplicates.remember(uuid, sequence, key, now)
         return self._leave(numbered, sequence, now, replicated, asked)
 
     def _leave(
@@ -360,13 +360,14 @@ class ServerProtocol:
         """Entries that tell uuids: a peer that has not heard of them would apply them again.
 
         The map has only the newest update of a key, none of a key that was deleted, and nothing of
-        those that were refused.
+        those that were refused. They delete nothing, since they come first. Where the key does not
+        matter, the uuid stands in its place.
         """
         return [
-            refusal((_ANY_KEY, b"", uuid), result)
+            refusal((uuid, b"", uuid), result)
             if isinstance(result, str)
-            else (_ANY_KEY, encode_sequence(result), uuid, b"", b"")
-            for uuid, result in self._duplicates.newest(_TOLD_LIMIT)
+            else (key or uuid, encode_sequence(result), uuid, b"", b"")
+            for uuid, result, key in self._duplicates.newest(_TOLD_LIMIT)
         ]
 
     def receive_subscription(self, topic: bytes, subscribed: bool, now: float) -> list[Effect]:

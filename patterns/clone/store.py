@@ -1,4 +1,4 @@
-"""The server's and the client's copy of the shared state: entries, deadlines, duplicates.
+"""The server's and the client's copy of the shared state: entries and their deadlines.
 
 An entry is kept as it travels, a tuple of five frames. A tuple of bytes holds no reference that
 could form a cycle, so the garbage collector stops tracking it: a million entries cost it nothing.
@@ -6,7 +6,6 @@ could form a cycle, so the garbage collector stops tracking it: a million entrie
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -258,71 +257,3 @@ class KeyValueStore:
 
 def _size(frames: Frames) -> int:
     return sum(map(len, frames))
-
-
-class DuplicateFilter:
-    """Remembers what became of updates by their uuids, so that one sent twice is answered alike.
-
-    That is the sequence number under which it was applied, or the reason why it was refused. At
-    most `max_entries` and none longer than `max_age` seconds; the last half of the entries, and
-    those of the last half of the time, are remembered for sure. An update without a uuid (RFC 12
-    allows it) is never a duplicate.
-    """
-
-    def __init__(self, *, max_entries: int = 100_000, max_age: float = 600.0) -> None:
-        self.max_entries = max_entries
-        self.max_age = max_age
-        # Two halves, the older one forgotten as a whole: 120 ns an update, where an OrderedDict
-        # that forgets one by one takes 500.
-        self._newer: dict[bytes, int | str] = {}
-        self._older: dict[bytes, int | str] = {}
-        self._turn_at = float("-inf")
-
-    def __len__(self) -> int:
-        return len(self._newer) + len(self._older)
-
-    def seen(self, uuid: bytes, now: float) -> int | str | None:
-        """What became of a uuid: sequence or reason, None if it is new (or is forgotten)."""
-        if now >= self._turn_at:
-            self.expire(now)
-        known = self._newer.get(uuid)
-        return self._older.get(uuid) if known is None else known
-
-    def remember(self, uuid: bytes, result: int | str, now: float) -> None:
-        """Note that a uuid was applied under this number, or why not; the oldest make room."""
-        if not uuid:
-            return
-        if now >= self._turn_at:
-            self.expire(now)
-        elif len(self._newer) >= self.max_entries // 2:
-            self._turn(now)
-        self._newer[uuid] = result
-
-    def _turn(self, begins_at: float) -> None:
-        self._older, self._newer = self._newer, {}
-        self._turn_at = begins_at + self.max_age / 2
-
-    def newest(self, limit: int) -> list[tuple[bytes, int | str]]:
-        """At most `limit` of what became of the last uuids, oldest first."""
-        results = itertools.chain(reversed(self._newer.items()), reversed(self._older.items()))
-        return list(itertools.islice(results, limit))[::-1]
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._newer, self._older = {}, {}
-
-    def empty_copy(self) -> DuplicateFilter:
-        """A new one with the same limits."""
-        return DuplicateFilter(max_entries=self.max_entries, max_age=self.max_age)
-
-    def replace(self, other: DuplicateFilter) -> None:
-        """Forget everything, and know what the other one does; that is used no more."""
-        self._newer, self._older, self._turn_at = other._newer, other._older, other._turn_at
-
-    def expire(self, now: float) -> None:
-        """Forget what is too old."""
-        if now >= self._turn_at + self.max_age / 2:
-            self.clear()
-            self._turn(now)
-        elif now >= self._turn_at:
-            self._turn(self._turn_at)

@@ -68,24 +68,8 @@ def _check_order(history: History, entries: list[Entry]) -> None:
         later = newest.setdefault(place, write)
         if write.number >= later.number:
             newest[place] = write
-        elif not _broke_between(history, entry, write, later):
+        else:
             history.violate("I8", entry.at, f"{write.client} wrote {write.key!r} in another order")
-
-
-def _broke_between(history: History, entry: Entry, write: Write, later: Write) -> bool:
-    """Whether two were active, and the writer's way to the one that goes on broke in between.
-
-    The server that applied `entry` may have had it unread then, and the later write comes over
-    another connection: ZeroMQ keeps no order over two.
-    """
-    activity = history.by_epoch.get(epoch_of(entry.sequence))
-    if activity is None or not history.overlapped(activity):
-        return False
-    ends = {write.client, activity.node}
-    return any(
-        kind == "cut" and {*nodes} <= ends and write.invoked <= begin <= later.invoked
-        for begin, _, kind, nodes in history.faults
-    )
 
 
 def _check_fold(history: History, last: Activity, entries: list[Entry], now: float) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from patterns.binary_star.messages import Role, State
 from patterns.clone.client import ClientClosed
 from patterns.clone.levels import APPLIED, REPLICATED
+from patterns.clone.numbered import NumberedUuids
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.replication import ReplicationPolicy
 from patterns.clone.simulation.history import EVERYTHING, History, Interest, Write
@@ -107,7 +108,7 @@ class Cluster:
             _interest(member),
             max_writes=self.max_writes,
             write_timeout=WRITE_TIMEOUT,
-            make_uuid=node.make_uuid,
+            make_uuid=NumberedUuids(node.make_uuid),
             jitter=node.random.random,
         )
         client.squeeze = self.schedule.squeeze

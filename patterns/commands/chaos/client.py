@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patterns.clone.client import ClientState
+from patterns.clone.numbered import NumberedUuids
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.simulation.history import Write
 from patterns.clone.simulation.observed import ObservedClient
@@ -42,7 +43,7 @@ class Client:
             ClientJournal(Journal(options.journal), options.name),
             options.server,
             options.subtree or b"",
-            make_uuid=lambda: os.urandom(16),
+            make_uuid=NumberedUuids(lambda: os.urandom(16)),
         )
 
     def hear(self, word: str) -> None:

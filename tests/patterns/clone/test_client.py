@@ -57,6 +57,17 @@ def test_it_reads_what_is_there_and_what_comes(service, server):
     assert client.items() == [(b"/a/x", b"1"), (b"/a/y", b"2")]
 
 
+def test_its_writes_are_numbered(service, server):
+    """So that a server never applies one after a later one of its key."""
+    client = service.live(service.run(CloneClient(PRIMARY, jitter=lambda: 0.5), "client"))
+    service.wait(client.set("/a", "1"))
+    first = server.protocol.store.get(b"/a")[2]
+    service.wait(client.set("/a", "2"))
+    second = server.protocol.store.get(b"/a")[2]
+    assert first[:9] == second[:9]
+    assert [int.from_bytes(each[9:]) for each in (first, second)] == [1, 2]
+
+
 def test_it_holds_its_subtree_only(service, server):
     writer = service.writer()
     writer.send(*update(b"/a/x", b"1"))

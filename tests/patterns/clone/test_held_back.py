@@ -4,6 +4,7 @@ from itertools import count
 
 import pytest
 
+from patterns.clone.duplicates import DuplicateFilter
 from patterns.clone.levels import decode_level, with_level
 from patterns.clone.messages import (
     NO_SEQUENCE,
@@ -16,7 +17,6 @@ from patterns.clone.messages import (
 from patterns.clone.peer_link import encode_held, encode_hello
 from patterns.clone.replication import Replication, ReplicationPolicy
 from patterns.clone.server_protocol import Publish, ServerProtocol, ServerState
-from patterns.clone.store import DuplicateFilter
 
 from .linked import answer_hello, deliver, send_snapshot
 

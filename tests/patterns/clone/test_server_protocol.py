@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from patterns.clone.duplicates import SUPERSEDED
 from patterns.clone.figures import OwnFigures
 from patterns.clone.messages import (
     HUGZ,
@@ -13,6 +14,7 @@ from patterns.clone.messages import (
     KVMessage,
     MalformedMessage,
     decode_heartbeat,
+    decode_refusal,
     decode_snapshot_end,
     encode_sequence,
     epoch_of,
@@ -22,6 +24,7 @@ from patterns.clone.messages import (
     refusal,
     sequence_of,
 )
+from patterns.clone.numbered import NumberedUuids
 from patterns.clone.peer_link import OtherVersion, encode_append
 from patterns.clone.pending import PendingList
 from patterns.clone.server_protocol import (
@@ -1086,3 +1089,40 @@ class TestWhatSimulationFound:
         effects = protocol.become_passive(2.0, fork)
         (report,) = [each for each in effects if isinstance(each, ReportDiverged)]
         assert [each[0] for each in report.entries] == [b"/a", b"/b"]
+
+    def test_a_write_that_comes_after_a_later_one_of_its_client_is_not_applied(self):
+        """It was unread on a connection that had ended (held-conflict, 10020946)."""
+        make_uuid = NumberedUuids(lambda: b"c" * 16)
+        first, second = (kvset(b"/a", body, its_uuid=make_uuid()) for body in (b"1", b"2"))
+        protocol = active()
+        protocol.receive_update(second, 0.0)
+        (answer,) = protocol.receive_update(first, 1.0)
+        assert decode_refusal(answer.frames) == SUPERSEDED
+        assert contents(protocol) == {b"/a": b"2"}
+
+    @pytest.mark.parametrize("after", [kvset(b"/a", b""), kvset(b"/a", b"of another")])
+    def test_nor_when_the_later_one_is_gone(self, after):
+        make_uuid = NumberedUuids(lambda: b"c" * 16)
+        first, second = (kvset(b"/a", body, its_uuid=make_uuid()) for body in (b"1", b"2"))
+        protocol = active()
+        for frames in (second, after):
+            protocol.receive_update(frames, 0.0)
+        expected = contents(protocol)
+        protocol.receive_update(first, 1.0)
+        assert contents(protocol) == expected
+
+    @pytest.mark.parametrize("joins_after", [0, 1, 2])
+    def test_nor_by_the_server_that_takes_over(self, joins_after):
+        """Whether it has heard of the later one over the link, or is told with its snapshot."""
+        make_uuid = NumberedUuids(lambda: b"c" * 16)
+        first, second = (kvset(b"/a", body, its_uuid=make_uuid()) for body in (b"1", b"2"))
+        protocol, updates = active(), [second, kvset(b"/a", b"")]
+        for frames in updates[:joins_after]:
+            protocol.receive_update(frames, 0.0)
+        follower = self.joined(protocol)
+        for frames in updates[joins_after:]:
+            protocol.receive_update(frames, 0.0)
+        deliver(protocol, follower, 0.0)
+        follower.receive_update(first, 1.0)
+        follower.become_active(2.0)
+        assert contents(follower) == {}

@@ -1,4 +1,4 @@
-"""The map, its deadlines, and the memory of what was applied."""
+"""The map and its deadlines."""
 
 import gc
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patterns.clone.messages import Frames, KVMessage, decode_ttl, sequence_of
-from patterns.clone.store import DuplicateFilter, KeyValueStore, StoreFull
+from patterns.clone.store import KeyValueStore, StoreFull
 
 UUID = bytes(range(16))
 
@@ -298,58 +298,3 @@ def test_a_bounded_store_behaves_as_a_dict_that_refuses(steps, max_keys, max_byt
         assert snapshot == expected
         newer = tuple(entry for entry in model.values() if sequence_of(entry) > sequence)
         assert store.changed_since(sequence) == newer
-
-
-class TestDuplicateFilter:
-    def test_an_applied_uuid_is_known_by_its_sequence(self):
-        applied = DuplicateFilter()
-        applied.remember(UUID, 7, 100.0)
-        assert applied.seen(UUID, 101.0) == 7
-        assert applied.seen(bytes(16), 101.0) is None
-
-    def test_s6_12_updates_without_a_uuid_are_never_duplicates(self):
-        applied = DuplicateFilter()
-        applied.remember(b"", 7, 0.0)
-        assert applied.seen(b"", 0.0) is None
-        assert len(applied) == 0
-
-    def test_a_uuid_is_forgotten_when_it_is_too_old(self):
-        applied = DuplicateFilter(max_age=10.0)
-        applied.remember(UUID, 7, 100.0)
-        assert applied.seen(UUID, 109.9) == 7
-        assert applied.seen(UUID, 110.0) is None
-        applied.expire(110.0)
-        assert len(applied) == 0
-
-    def test_the_oldest_make_room(self):
-        applied = DuplicateFilter(max_entries=2)
-        for n in range(3):
-            applied.remember(bytes([n]) * 16, n, 0.0)
-        assert [applied.seen(bytes([n]) * 16, 0.0) for n in range(3)] == [None, 1, 2]
-
-    @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0.0, 4.0)), max_size=60))
-    def test_the_last_half_is_always_known_and_nothing_too_old_ever(self, arrivals):
-        applied = DuplicateFilter(max_entries=8, max_age=10.0)
-        now, history = 0.0, []
-        for n, pause in arrivals:
-            now += pause
-            applied.remember(bytes([n]) * 16, n, now)
-            history.append((n, now))
-            assert len(applied) <= 8
-            ages = {n: now - at for n, at in history}
-            known = {n for n in ages if applied.seen(bytes([n]) * 16, now) is not None}
-            assert known >= {n for n, at in history[-4:] if now - at < 5.0}
-            assert all(ages[n] < 10.0 for n in known)
-
-    def test_one_that_is_remembered_again_is_young_again(self):
-        applied = DuplicateFilter(max_entries=2)
-        for n in (0, 1, 0, 2):
-            applied.remember(bytes([n]) * 16, n, 0.0)
-        assert applied.seen(bytes(16), 0.0) == 0
-        assert applied.seen(bytes([1]) * 16, 0.0) is None
-
-    def test_clearing_forgets_everything(self):
-        applied = DuplicateFilter()
-        applied.remember(UUID, 7, 0.0)
-        applied.clear()
-        assert applied.seen(UUID, 0.0) is None

@@ -18,6 +18,7 @@ from patterns.binary_star.table import TABLE, Event
 from patterns.clone import client_protocol, handlers, interfaces
 from patterns.clone.client_effects import Deleted
 from patterns.clone.client_protocol import ClientProtocol
+from patterns.clone.duplicates import DuplicateFilter
 from patterns.clone.following import Follower
 from patterns.clone.handlers import CloneServer
 from patterns.clone.link_handlers import LinkFollower
@@ -31,7 +32,7 @@ from patterns.clone.server_effects import Confirm, Publish
 from patterns.clone.server_protocol import ServerProtocol, ServerState
 from patterns.clone.simulation.campaign import schedule_of
 from patterns.clone.simulation.runs import run
-from patterns.clone.store import DuplicateFilter, KeyValueStore
+from patterns.clone.store import KeyValueStore
 from patterns.clone.subtrees import SubtreeCounts
 from patterns.clone.writer import Writer
 
@@ -260,6 +261,11 @@ def _(patch):
         return [(*frames[:2], b"", *frames[3:]) for frames in messages]
 
     wrap(patch, Outbox, "send_again", send_again)
+
+
+@mutant("a write is applied after a later one of its client", "F24", "held-conflict", 10020946)
+def _(patch):
+    returns(patch, DuplicateFilter, "_is_late", False)
 
 
 @mutant("two updates of a key are under way at once", "F24", "client-link-reset")

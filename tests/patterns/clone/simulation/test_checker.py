@@ -187,31 +187,6 @@ def test_i8_the_order_of_a_writer(story):
     assert story.verdict(activity) == ["I8"]
 
 
-@pytest.mark.parametrize(
-    ("actives", "at", "end", "verdict"),
-    [
-        (2, 1.5, "primary", []),
-        (1, 1.5, "primary", ["I8"]),
-        (2, 5.0, "primary", ["I8"]),
-        (2, 1.5, "backup", ["I8"]),  # the server that goes on was reached all the time
-    ],
-)
-def test_i8_the_order_over_two_connections_is_open_if_two_were_active(
-    story, actives, at, end, verdict
-):
-    """Seed 10020946 of held-conflict."""
-    if actives == 2:
-        story.lead("backup", 1)
-    activity = story.lead("primary", 2)
-    story.history.faults.append((at, at, "cut", ("client-0", end)))
-    first, second = story.put(activity), story.put(activity)
-    story.write(first, number=2)
-    story.write(second, number=1)
-    writes = story.history.writes
-    writes[first.uuid].invoked, writes[second.uuid].invoked = 2.0, 1.0
-    assert [each for each in story.verdict(activity) if each == "I8"] == verdict
-
-
 def test_i8_the_order_of_two_processes_of_a_writer_is_open(story):
     activity = story.lead("primary", 1)
     story.write(story.put(activity), number=2, life=2)
