@@ -7,10 +7,14 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import asdict
+
+from patterns.clone.server_status import ServerStatistics
 
 SYS = b"$SYS/"
 SECONDS = 5.0
+# Those that it would never stop to publish.
+_CHANGED_BY_TELLING = ("sequence", "confirmed", "held_back")
 
 
 class OwnFigures:
@@ -26,11 +30,17 @@ class OwnFigures:
         self._told.clear()
         self.due_at = now
 
-    def take_changed(self, figures: Mapping[str, int], now: float) -> list[tuple[bytes, bytes]]:
+    def take_changed(self, statistics: ServerStatistics, now: float) -> list[tuple[bytes, bytes]]:
         """Keys and bodies of what has changed since it was told, if it is time for that."""
         if now < self.due_at:
             return []
         self.due_at = now + self.interval
-        changed = {name: value for name, value in figures.items() if self._told.get(name) != value}
+        changed = {
+            name: value
+            for name, value in asdict(statistics).items()
+            if isinstance(value, int)
+            and name not in _CHANGED_BY_TELLING
+            and self._told.get(name) != value
+        }
         self._told.update(changed)
         return [(SYS + name.encode(), b"%d" % value) for name, value in changed.items()]

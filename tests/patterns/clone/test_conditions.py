@@ -259,7 +259,7 @@ def test_a_refusal_and_the_copy_of_its_write_may_come_in_any_order(copy_first):
     ]
     for step in steps if copy_first else reversed(steps):
         step()
-    assert len(pair.passive._pending) == 0
+    assert pair.passive.statistics().pending == 0
     pair.passive.become_active(2.0)
     again = pair.passive.order_update(frames, 2.0)
     assert again is not None and decode_refusal(again) == "conflict"

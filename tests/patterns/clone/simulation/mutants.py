@@ -20,10 +20,12 @@ from patterns.clone.client_effects import Deleted
 from patterns.clone.client_protocol import ClientProtocol
 from patterns.clone.duplicates import DuplicateFilter
 from patterns.clone.following import Follower
+from patterns.clone.fork import Fork
 from patterns.clone.handlers import CloneServer
 from patterns.clone.link_handlers import LinkFollower
 from patterns.clone.losses import LossDetector
 from patterns.clone.messages import encode_sequence, replace_sequence, sequence_of
+from patterns.clone.ordering import Ordering
 from patterns.clone.outbox import Outbox
 from patterns.clone.peer_link import encode_held
 from patterns.clone.pending import PendingList
@@ -111,8 +113,8 @@ def _(patch):
 @mutant("a number is given twice", "F5", "calm")
 def _(patch):
     def order(original, self, frames, now):
-        if self.serving and self._updates % 20 == 19:
-            self._updates += 1
+        if self.serving and self._ordering.updates % 20 == 19:
+            self._ordering.updates += 1
             self.store.sequence -= 1
         return original(self, frames, now)
 
@@ -153,7 +155,7 @@ def _(patch):
 
 @mutant("deletions that are given up are not reported", "F1", "swizzle")
 def _(patch):
-    returns(patch, ServerProtocol, "_remember_deletion", None)
+    returns(patch, Fork, "remember_deletion", None)
 
 
 @mutant("the peer's silence is never noticed", "F7", "crash")
@@ -417,11 +419,11 @@ def _(patch):
 @mutant("a copy of an update that is held back is answered at once", "I20", "held")
 def _(patch):
     def answer_again(original, self, frames, known, asked, now):
-        if isinstance(known, int) and self.replication.holds(frames[2]):
+        if isinstance(known, int) and self._replication.holds(frames[2]):
             return replace_sequence(frames, known)
         return original(self, frames, known, asked, now)
 
-    wrap(patch, ServerProtocol, "_answer_again", answer_again)
+    wrap(patch, Ordering, "_answer_again", answer_again)
 
 
 @mutant("the passive server confirms what it has only been told of", "I6b", "held", 298)
@@ -515,14 +517,14 @@ def _(patch):
 
 @mutant("an expiry is not held back", "I20", "held")
 def _(patch):
-    def publish_own(original, self, *args):
+    def order_own(original, self, *args):
         always, self._always_replicated = self._always_replicated, False
         try:
             return original(self, *args)
         finally:
             self._always_replicated = always
 
-    wrap(patch, ServerProtocol, "_publish_own", publish_own)
+    wrap(patch, Ordering, "order_own", order_own)
 
 
 @mutant("who began with nothing may win", "I6b", "double", 30)
@@ -533,7 +535,7 @@ def _(patch):
 @mutant("a passive server follows one that began with nothing", "I6b", "mixed", 1038)
 def _(patch):
     returns(patch, protocol, "lacks_data_of", False)
-    returns(patch, ServerProtocol, "_lacks_data_of", False)
+    returns(patch, Fork, "lacks_data_of", False)
 
 
 # Bad input
