@@ -14,6 +14,7 @@ from benchmarks.clone.ends import key_of
 from benchmarks.clone.peers import Peer, ask
 from benchmarks.processes import Pipe
 from benchmarks.samples import REACTOR, Sample, Settings, Target
+from patterns.clone.numbered import NumberedUuids
 from patterns.clone.server_protocol import ServerProtocol
 
 KEYS = 1_000_000
@@ -39,11 +40,10 @@ def fill_server(pipe: Pipe, keys: int) -> None:
     """Role: tells the bytes for each key that a server has accepted."""
     protocol = ServerProtocol(make_uuid=lambda: os.urandom(16))
     protocol.become_active(0.0)
+    make_uuid = NumberedUuids(lambda: os.urandom(16))
     before = _resident_bytes()
     for number in range(keys):
-        protocol.order_update(
-            [key_of(number), bytes(8), number.to_bytes(16, "big"), b"", bytes(100)], 0.0
-        )
+        protocol.order_update([key_of(number), bytes(8), make_uuid(), b"", bytes(100)], 0.0)
     if len(protocol.store) != keys:
         raise RuntimeError(f"{len(protocol.store)} keys, not {keys}")
     pipe.send((_resident_bytes() - before) / keys)

@@ -48,22 +48,24 @@ class DuplicateFilter:
         known = self._newer.get(uuid)
         if known is None:
             known = self._older.get(uuid)
-        if known is None and uuid and is_numbered(uuid) and self._is_late(uuid, key):
-            return SUPERSEDED
+            if known is None and self._is_late(uuid, key):
+                return SUPERSEDED
         return known
 
     def _is_late(self, uuid: bytes, key: bytes) -> bool:
         client = uuid[:CLIENT_SIZE]
-        for order in (self._newer_order, self._older_order):
-            keys = order.get(client)
-            if keys is not None and keys.get(key, b"") > uuid:
-                return True
-        return False
+        keys = self._newer_order.get(client)
+        if keys is None or key not in keys:
+            keys = self._older_order.get(client)
+            if keys is None or key not in keys:
+                return False
+        return keys[key] > uuid
 
     def remember(self, uuid: bytes, result: int | str, key: bytes | None, now: float) -> None:
         """Note that a uuid was applied under this number, or why not; the oldest make room.
 
-        With `key`, that of an update that was applied: its client's earlier ones are over.
+        With `key`, that of an update that was applied: its client's earlier ones are over. A
+        client's updates of a key are remembered in their order.
         """
         if not uuid:
             return
@@ -72,14 +74,13 @@ class DuplicateFilter:
         elif len(self._newer) >= self.max_entries // 2:
             self._turn(now)
         self._newer[uuid] = result
-        if key is None or not is_numbered(uuid):
-            return
-        client = uuid[:CLIENT_SIZE]
-        keys = self._newer_order.get(client)
-        if keys is None:
-            keys = self._newer_order[client] = {}
-        if uuid > keys.get(key, b""):
-            keys[key] = uuid
+        if key is not None and is_numbered(uuid):
+            client = uuid[:CLIENT_SIZE]
+            keys = self._newer_order.get(client)
+            if keys is None:
+                self._newer_order[client] = {key: uuid}
+            else:
+                keys[key] = uuid
 
     def _turn(self, begins_at: float) -> None:
         self._older, self._newer = self._newer, {}

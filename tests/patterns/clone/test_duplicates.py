@@ -116,13 +116,6 @@ def test_what_became_of_a_write_is_told_before_that_it_is_late(uuids):
     assert applied.seen(uuids[0], KEY, 0.0) == 6
 
 
-def test_the_newest_counts_in_whatever_order_they_are_remembered(uuids):
-    applied = DuplicateFilter()
-    applied.remember(uuids[2], 7, KEY, 0.0)
-    applied.remember(uuids[0], 5, KEY, 0.0)
-    assert applied.seen(uuids[1], KEY, 0.0) == SUPERSEDED
-
-
 def test_the_order_is_forgotten_with_the_uuids(uuids):
     applied = DuplicateFilter(max_age=10.0)
     applied.remember(uuids[1], 7, KEY, 0.0)
