@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from patterns.commands.chaos.cluster import Client
+from patterns.commands.chaos.cluster import SERVERS, Client
+from patterns.commands.chaos.evidence import report_of
 from patterns.commands.chaos.judge import judge_again
 from patterns.commands.chaos.run import Plan, play
 
@@ -47,7 +48,8 @@ async def test_a_pair_that_is_hurt_keeps_its_promises_and_a_doctored_line_is_see
     assert said
     assert json.loads(report.as_json())["faults"] == report.faults
     again = await asyncio.to_thread(judge_again, tmp_path)
-    assert again.verdict()["violations"] == 0
+    assert report_of(tmp_path, again.verdict()) == report
+    assert report.memory.keys() == {*SERVERS, *(client.name for client in SMALL)}
     alter_one_update(tmp_path)
     doctored = await asyncio.to_thread(judge_again, tmp_path)
     assert {text.partition(" ")[0] for text in doctored.verdict()["first"]} == {"I4"}

@@ -36,16 +36,19 @@ class Client:
 STEADY = "reader-0"
 """Never killed, so that its memory can be watched for the whole time."""
 
-CROWD = (
-    Client("writer-0", rate=40.0),
-    Client("writer-1", rate=40.0),
-    Client("writer-2", rate=40.0),
-    Client(STEADY),
-    Client("reader-1", ("/a/",)),
-    Client("reader-2", ("/b/", "/n/", "/t/")),
-    Client("plain", kind="plain"),
-    Client(LATE),
-)
+WRITES = 120.0
+
+
+def crowd(writes: float = WRITES) -> tuple[Client, ...]:
+    """The clients of a run, of which three write: together so many times a second."""
+    return (
+        *(Client(f"writer-{number}", rate=writes / 3) for number in range(3)),
+        Client(STEADY),
+        Client("reader-1", ("/a/",)),
+        Client("reader-2", ("/b/", "/n/", "/t/")),
+        Client("plain", kind="plain"),
+        Client(LATE),
+    )
 
 
 class Cluster:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from patterns.commands.chaos.cluster import WRITES, crowd
 from patterns.commands.chaos.report import Report
 from patterns.commands.chaos.run import Plan, play
 from patterns.commands.children import ChildFailed, until_told
@@ -32,6 +33,19 @@ from patterns.commands.logs import log_to_stderr
     help="Decides what goes wrong and in which order. When it happens, the machine decides.",
 )
 @click.option(
+    "--writes",
+    type=Finite(min=0, min_open=True, max=10_000),
+    default=WRITES,
+    metavar="PER_SECOND",
+    help="What the three writers write together. Fewer leave more of the machine to others.",
+)
+@click.option(
+    "--keep-servers",
+    is_flag=True,
+    help="Kill no server. It takes more than 20 minutes of its life to see whether a server grows:"
+    " for the first ten it has to.",
+)
+@click.option(
     "--namespaces/--no-namespaces",
     default=True,
     help="A network namespace for each process, where the machine allows it (root, `ip`); or else"
@@ -45,7 +59,15 @@ from patterns.commands.logs import log_to_stderr
     " is found]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, not a table.")
-def chaos(minutes: float, seed: int, namespaces: bool, output: Path | None, as_json: bool) -> None:
+def chaos(
+    minutes: float,
+    seed: int,
+    writes: float,
+    keep_servers: bool,
+    namespaces: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
     """Hurt a Clone pair and its clients, as processes, and check what they promise.
 
     Two servers, three writers, three readers, a client that comes late again and again, and a plain
@@ -64,14 +86,22 @@ def chaos(minutes: float, seed: int, namespaces: bool, output: Path | None, as_j
     Examples:
       reactor chaos
       reactor chaos --minutes 60 --seed 7 --json
+      reactor chaos --minutes 60 --keep-servers
     """
     log_to_stderr("error")
     folder = output or Path(tempfile.mkdtemp(prefix="reactor-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise click.UsageError(f"--output: {folder} is not empty.")
+    plan = Plan(
+        minutes * 60,
+        seed,
+        namespaces,
+        kills_servers=not keep_servers,
+        clients=crowd(writes),
+    )
     try:
-        report = _play(Plan(minutes * 60, seed, namespaces), folder)
+        report = _play(plan, folder)
     except ChildFailed as failure:
         raise click.ClickException(f"{failure}\nThe journals and logs are in {folder}") from None
     except (KeyboardInterrupt, SystemExit):

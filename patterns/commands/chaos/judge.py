@@ -2,7 +2,7 @@
 
 It follows all journals in a folder and tells them to the simulation's recorders. What it hears is
 `until INSTANT`, to take what was written up to then, and `check HEALED_AT`, to check it all. With
-`--again` it goes through a folder that a run has left, and hears nothing.
+`--again` it goes through a folder that a run has left, hears nothing, and prints the report again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from patterns.commands.chaos.evidence import chaos_lines, report_of
 from patterns.commands.chaos.journal import JournalReader, in_order
-from patterns.commands.chaos.merged import CHAOS, MergedHistory
+from patterns.commands.chaos.merged import MergedHistory
 
 _LISTED = 100
 
@@ -28,8 +29,7 @@ class Judge:
     """
 
     def __init__(self, folder: Path) -> None:
-        (plan, *_) = JournalReader(folder / f"{CHAOS}.jsonl").read_until(float("inf"))
-        subtrees = plan["subtrees"]
+        subtrees = chaos_lines(folder)[0]["subtrees"]
         self.merged = MergedHistory(
             {name: [each.encode() for each in subtrees[name]] for name in subtrees}
         )
@@ -75,7 +75,7 @@ class Judge:
 def judge_again(folder: Path) -> Judge:
     """Go through what a run has left, and check it where the run did."""
     judge = Judge(folder)
-    for line in JournalReader(folder / f"{CHAOS}.jsonl").read_until(float("inf")):
+    for line in chaos_lines(folder):
         if line["what"] == "settled":
             judge.take_until(line["at"])
             judge.check(line["healed_at"])
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--again", action="store_true", help="judge a run that has ended")
     options = parser.parse_args(argv)
     if options.again:
-        print(json.dumps(judge_again(options.folder).verdict()))
+        print(report_of(options.folder, judge_again(options.folder).verdict()).as_json())
         return
     judge = Judge(options.folder)
     for line in sys.stdin:

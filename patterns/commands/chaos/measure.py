@@ -1,14 +1,21 @@
-"""Memory and descriptors of processes over time, and how memory grows."""
+"""Memory and descriptors of processes over time, and whether they grow."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MEGABYTE = 1 << 20
+# A server remembers for ten minutes what it has applied (DuplicateFilter), and forgets half of it
+# at a time, every five: it grows before that, and in less than ten minutes more nobody could tell
+# growth from that swing.
+WARM_UP_SECONDS = 660.0
+WATCHED_SECONDS = 600.0
+_READING_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +31,30 @@ class Sample:
 class Life:
     """The samples of one life of a process."""
 
-    kind: str
-    name: str
     began: float
     samples: list[Sample] = field(default_factory=list)
 
-    def after(self, warm_up: float) -> list[Sample]:
-        """Those that are older than so many seconds."""
-        return [each for each in self.samples if each.at >= self.began + warm_up]
+    @property
+    def seconds(self) -> float:
+        """How old it was at the last sample."""
+        return self.samples[-1].at - self.began if self.samples else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The longest life of a process, of so many `lives`, and how many minutes it has lasted.
+
+    `megabytes` are those at its beginning and every ten minutes after that; `slope` is megabytes an
+    hour after the warm-up, None if it was too short to tell. The descriptors are the median and the
+    most of the first third of its life, and those of the last.
+    """
+
+    lives: int
+    minutes: float
+    samples: int
+    megabytes: Sequence[float]
+    slope: float | None
+    descriptors: tuple[tuple[int, int], tuple[int, int]]
 
 
 def sample(pid: int, now: float) -> Sample | None:
@@ -39,39 +62,52 @@ def sample(pid: int, now: float) -> Sample | None:
     folder = Path("/proc") / str(pid)
     try:
         pages = int((folder / "statm").read_text().split()[1])
-        return Sample(now, pages * _PAGE / _MEGABYTE, len(os.listdir(folder / "fd")))
+        counted = len(os.listdir(folder / "fd"))
     except (OSError, IndexError):
         return None
+    # Who is dead and waits to be noticed has no memory.
+    return Sample(now, pages * _PAGE / _MEGABYTE, counted) if pages else None
 
 
-def slope(lives: Iterable[Life], warm_up: float) -> float | None:
-    """How many megabytes an hour the memory grows within lives, by least squares.
-
-    The line of each life has its own height, and all have one slope. Samples of the first `warm_up`
-    seconds of a life do not count. None with less than a minute to look at.
-    """
-    above = below = watched = 0.0
-    for life in lives:
-        samples = life.after(warm_up)
-        if len(samples) < 2:
-            continue
-        watched += samples[-1].at - samples[0].at
-        at = _mean([each.at for each in samples])
-        megabytes = _mean([each.megabytes for each in samples])
-        above += sum((each.at - at) * (each.megabytes - megabytes) for each in samples)
-        below += sum((each.at - at) ** 2 for each in samples)
-    return above / below * 3600 if watched >= 60 and below else None
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def descriptors(lives: Iterable[Life], warm_up: float) -> tuple[int, int] | None:
-    """How many the longest life had at the end of its warm-up, and at its end."""
-    lives = [life for life in lives if life.after(warm_up)]
-    if not lives:
+def memory(lives: Sequence[Life]) -> Memory | None:
+    """What the samples of a process's lives say; None if there are none."""
+    longest = max(lives, key=lambda life: life.seconds, default=None)
+    if longest is None or not longest.samples:
         return None
-    longest = max(lives, key=lambda life: life.samples[-1].at - life.began)
-    samples = longest.after(warm_up)
-    return samples[0].descriptors, samples[-1].descriptors
+    third = max(1, len(longest.samples) // 3)
+    return Memory(
+        lives=len(lives),
+        minutes=round(longest.seconds / 60, 1),
+        samples=len(longest.samples),
+        megabytes=_readings(longest),
+        slope=slope(longest),
+        descriptors=(_usual(longest.samples[:third]), _usual(longest.samples[-third:])),
+    )
+
+
+def slope(life: Life) -> float | None:
+    """How many megabytes an hour a process grows after its warm-up, by least squares.
+
+    None if it has not lived for long enough after that.
+    """
+    samples = [each for each in life.samples if each.at >= life.began + WARM_UP_SECONDS]
+    if not samples or samples[-1].at - samples[0].at < WATCHED_SECONDS:
+        return None
+    line = statistics.linear_regression(
+        [each.at for each in samples], [each.megabytes for each in samples]
+    )
+    return round(line.slope * 3600, 2)
+
+
+def _readings(life: Life) -> list[float]:
+    readings: list[float] = []
+    for each in life.samples:
+        if each.at >= life.began + len(readings) * _READING_SECONDS:
+            readings.append(round(each.megabytes, 1))
+    return readings
+
+
+def _usual(samples: Sequence[Sample]) -> tuple[int, int]:
+    """The median of the descriptors, and the most of them."""
+    counts = [each.descriptors for each in samples]
+    return statistics.median_low(counts), max(counts)

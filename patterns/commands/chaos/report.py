@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from patterns.clone.levels import APPLIED, REPLICATED
+from patterns.commands.chaos.measure import Memory
 
-_UNHANDLED = re.compile(
-    r"Traceback \(most recent call last\)|Exception ignored|was never (?:retrieved|awaited)"
-)
 _LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """Of the processes of a kind: megabytes an hour, None if watched too shortly; descriptors."""
-
-    slope: float | None
-    descriptors: tuple[int, int] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
-    """The result of a run. By level, by kind of fault, by reason, by kind of process."""
+    """The result of a run. By level, by kind of fault, by reason, by process."""
 
     where: str
     seed: int
@@ -88,7 +76,7 @@ class Report:
             ("conflicts", f"{self.conflicts:,} times two active; {self.given_up:,} keys given up"),
         ]
         rows += [(f"failover, {name}", _spread(each)) for name, each in self.failovers.items()]
-        rows += [(f"memory {kind}", _memory(each)) for kind, each in self.memory.items()]
+        rows += [(f"memory {name}", _memory(each)) for name, each in self.memory.items()]
         return [*rows, ("violations", f"{self.violations:,}")]
 
     def _unknown(self) -> int:
@@ -126,23 +114,11 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _memory(memory: Memory) -> str:
-    slope = "watched too shortly" if memory.slope is None else f"{memory.slope:+.1f} MB/h"
-    if memory.descriptors is None:
-        return slope
-    first, last = memory.descriptors
-    return f"{slope}; {first} descriptors in the beginning, {last} in the end"
-
-
-def conflicts(log: Path) -> int:
-    """How often a server has yielded to another active one, which tells of it as well."""
-    lines = log.read_text(errors="replace").splitlines()
-    return sum("both servers were active" in line and '"won": false' in line for line in lines)
-
-
-def unhandled(log: Path) -> list[str]:
-    """What a process has written to its log of exceptions that nobody handled."""
-    return [
-        f"{log.name}:{number}: {line.strip()[:200]}"
-        for number, line in enumerate(log.read_text(errors="replace").splitlines(), 1)
-        if _UNHANDLED.search(line)
-    ]
+    of = f"the longest of {memory.lives:,} lives" if memory.lives > 1 else "one life"
+    slope = "too short to tell" if memory.slope is None else f"{memory.slope:+.1f} MB/h"
+    megabytes = ", ".join(f"{each:.0f}" for each in memory.megabytes)
+    (first, first_most), (last, last_most) = memory.descriptors
+    return (
+        f"{slope}, {of}, {memory.minutes:.1f} minutes: {megabytes} MB every ten minutes;"
+        f" {first} descriptors ({first_most} at most), in its last third {last} ({last_most})"
+    )

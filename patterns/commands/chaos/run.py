@@ -5,33 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from patterns.commands.chaos.agreement import disagreement
-from patterns.commands.chaos.cluster import CROWD, LATE, SERVERS, Client, Cluster
+from patterns.commands.chaos.cluster import LATE, SERVERS, Client, Cluster, crowd
+from patterns.commands.chaos.evidence import report_of
 from patterns.commands.chaos.faults import Faults
 from patterns.commands.chaos.journal import Journal
-from patterns.commands.chaos.measure import Life, descriptors, sample, slope
+from patterns.commands.chaos.measure import sample
 from patterns.commands.chaos.merged import CHAOS
 from patterns.commands.chaos.network import Network, open_network
-from patterns.commands.chaos.report import Memory, Report, conflicts, unhandled
-from patterns.commands.chaos.schedule import (
-    SERVER_REST,
-    client_faults,
-    kills_a_server,
-    server_faults,
-)
+from patterns.commands.chaos.report import Report
+from patterns.commands.chaos.schedule import SERVER_REST, Fault, client_faults, server_faults
 from patterns.commands.children import Child, ChildFailed, Children
 
 ROUND_SECONDS = 300.0
 # After everything is healed, the pair and its clients have so long to agree.
 AGREE_SECONDS = 45.0
-# In the last part of a run no server is killed, so that its memory can be watched.
-_KILLING_PART = 0.8
 _IN_STEP_SECONDS = 60.0
 _ASK_AGAIN_SECONDS = 0.3
 _WRITE_ON_SECONDS = 2.0
@@ -45,15 +39,22 @@ _JUDGE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run. With `levels`, some writes ask to be replicated."""
+    """What is run. With `levels`, some writes ask to be replicated; servers are killed or not."""
 
     seconds: float
     seed: int = 0
     namespaces: bool = True
     levels: bool = True
-    clients: Sequence[Client] = CROWD
+    kills_servers: bool = True
+    clients: Sequence[Client] = crowd()
     round_seconds: float = ROUND_SECONDS
     server_rest: float = SERVER_REST
+
+    def server_faults(self, *, plugs: bool) -> Iterator[Fault]:
+        """What goes wrong at the servers; without `plugs` nobody can be unplugged."""
+        return server_faults(
+            self.seed, plugs=plugs, kills=self.kills_servers, rest=self.server_rest
+        )
 
 
 class Judge:
@@ -94,11 +95,9 @@ class Chaos:
             plan.clients, network, children, self._journal, plan.seed, plan.levels
         )
         self._faults = Faults(self._cluster, self._journal, random.Random(f"{plan.seed} choices"))
-        self._server_faults = server_faults(plan.seed, plugs=network.plugs, rest=plan.server_rest)
+        self._server_faults = plan.server_faults(plugs=network.plugs)
         self._client_faults = client_faults(plan.seed, plugs=network.plugs)
         self._chance = random.Random(f"{plan.seed} late")
-        self._lives: dict[tuple[str, int], Life] = {}
-        self._late_joins = self._divergent = self._stuck = 0
         self._where = network.description
 
     async def run(self) -> Report:
@@ -114,7 +113,6 @@ class Chaos:
             await self._cluster.start()
             while self._now() < self._ends_at:
                 await self._round()
-            seconds = self._now() - self._began
         finally:
             for task in beside:
                 task.cancel()
@@ -122,10 +120,12 @@ class Chaos:
             for member in self._cluster.members.values():
                 member.expect_end()
             await self._cluster.close()
-        return self._report(seconds)
+        return report_of(self._children.logs, self._judge.verdict)
 
     async def _start_judge(self) -> Child:
-        self._journal.write("plan", subtrees=self._cluster.subtrees)
+        self._journal.write(
+            "plan", subtrees=self._cluster.subtrees, seed=self._plan.seed, where=self._where
+        )
         module = "patterns.commands.chaos.judge"
         return await self._children.start("judge", "-m", module, str(self._children.logs))
 
@@ -144,11 +144,7 @@ class Chaos:
         await self._settle()
 
     async def _hurt_servers(self, until: float) -> None:
-        killing_ends = self._began + self._plan.seconds * _KILLING_PART
-        while True:
-            fault = next(self._server_faults)
-            if kills_a_server(fault) and self._now() > killing_ends:
-                continue
+        for fault in self._server_faults:
             if not await self._in_step() or not await self._rest(fault.after, until):
                 return
             if pair := await self._in_step():  # they may have changed places meanwhile
@@ -175,7 +171,6 @@ class Chaos:
         while await self._rest(self._chance.uniform(*_LATE_SECONDS), until):
             await self._cluster.members[LATE].kill()
             await self._cluster.members[LATE].start()
-            self._late_joins += 1
 
     async def _rest(self, seconds: float, until: float) -> bool:
         """Do nothing for a while; False if the time is over by then."""
@@ -194,8 +189,6 @@ class Chaos:
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
             problem = await self._disagreement()
         if problem:
-            self._divergent += problem[0] == "I10"
-            self._stuck += problem[0] == "I11"
             self._journal.write("violates", invariant=problem[0], text=problem[1])
         settled_at = self._journal.write("settled", healed_at=healed_at)
         await self._judge.take_until(settled_at)
@@ -236,52 +229,14 @@ class Chaos:
 
     async def _sample(self) -> None:
         for member in self._cluster.members.values():
-            self._measure(member.kind, member.name, member.life, member.pid)
-
-    def _measure(self, kind: str, name: str, life: int, pid: int | None) -> None:
-        measured = sample(pid, self._now()) if pid is not None else None
-        if measured is not None:
-            known = self._lives.setdefault((name, life), Life(kind, name, measured.at))
-            known.samples.append(measured)
-
-    # The end
-
-    def _report(self, seconds: float) -> Report:
-        verdict = self._judge.verdict
-        logs = sorted(self._children.logs.glob("*.log"))
-        return Report(
-            where=self._where,
-            seed=self._plan.seed,
-            seconds=seconds,
-            faults=dict(self._faults.counts),
-            acknowledged=verdict["acknowledged"],
-            failed=verdict["failed"],
-            unanswered=verdict["unanswered"],
-            lost=verdict["lost"],
-            overwritten=verdict["overwritten"],
-            divergent=self._divergent,
-            stuck=self._stuck,
-            late_joins=self._late_joins,
-            activities=verdict["activities"],
-            conflicts=sum(map(conflicts, logs)),
-            given_up=verdict["given_up"],
-            failovers=verdict["failovers"],
-            memory=self._memory(),
-            unhandled=[line for log in logs for line in unhandled(log)],
-            violations=verdict["violations"],
-            listed=verdict["first"],
-        )
-
-    def _memory(self) -> dict[str, Memory]:
-        warm_up = min(300.0, self._plan.seconds / 4)
-        kinds = dict.fromkeys(life.kind for life in self._lives.values())
-        by_kind = {
-            kind: [life for life in self._lives.values() if life.kind == kind] for kind in kinds
-        }
-        return {
-            kind: Memory(slope(lives, warm_up), descriptors(lives, warm_up))
-            for kind, lives in by_kind.items()
-        }
+            measured = sample(member.pid, self._now()) if member.pid is not None else None
+            if measured is not None:
+                self._journal.write(
+                    "measured",
+                    who=member.name,
+                    megabytes=round(measured.megabytes, 2),
+                    descriptors=measured.descriptors,
+                )
 
 
 async def play(plan: Plan, folder: Path, say: Callable[[str], object]) -> Report:

@@ -8,7 +8,7 @@ goes wrong at one client after the other, whatever the servers do meanwhile.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 # While a server is not there, nothing is replicated: that has to have its time as well.
@@ -62,35 +62,37 @@ _AT_CLIENTS = (
     ("delay", "client link", 9),
     ("trickle", "client link", 9),
 )
-_KILLS_A_SERVER = ("kill", ACTIVE), ("kill", PASSIVE)
 
 
-def server_faults(seed: int, *, plugs: bool, rest: float = SERVER_REST) -> Iterator[Fault]:
+def server_faults(
+    seed: int, *, plugs: bool, kills: bool = True, rest: float = SERVER_REST
+) -> Iterator[Fault]:
     """The faults of the servers and of the link between them, for ever.
 
-    Before each nothing goes wrong for half of `rest` seconds to twice that.
+    Before each nothing goes wrong for half of `rest` seconds to twice that. Without `kills` no
+    server's process ends.
     """
-    return _faults(random.Random(f"{seed} servers"), _AT_SERVERS, plugs, rest)
+    without = _impossible(plugs) | (set() if kills else {"kill"})
+    return _faults(random.Random(f"{seed} servers"), _AT_SERVERS, without, rest)
 
 
 def client_faults(seed: int, *, plugs: bool) -> Iterator[Fault]:
     """The faults of the clients and of their links to the servers, for ever."""
-    return _faults(random.Random(f"{seed} clients"), _AT_CLIENTS, plugs, CLIENT_REST)
+    return _faults(random.Random(f"{seed} clients"), _AT_CLIENTS, _impossible(plugs), CLIENT_REST)
 
 
-def kills_a_server(fault: Fault) -> bool:
-    """True if a server's process ends, and its memory with it."""
-    return (fault.kind, fault.target) in _KILLS_A_SERVER
+def _impossible(plugs: bool) -> set[str]:
+    return set() if plugs else {"unplug"}
 
 
 def _faults(
     chance: random.Random,
     table: Sequence[tuple[str, str, int]],
-    plugs: bool,
+    without: Collection[str],
     rest: float,
 ) -> Iterator[Fault]:
-    choices = [(kind, target) for kind, target, _ in table if plugs or kind != "unplug"]
-    weights = [weight for kind, _, weight in table if plugs or kind != "unplug"]
+    choices = [(kind, target) for kind, target, _ in table if kind not in without]
+    weights = [weight for kind, _, weight in table if kind not in without]
     while True:
         kind, target = chance.choices(choices, weights)[0]
         yield Fault(

@@ -1,49 +1,67 @@
-"""How memory grows: least squares within the lives of processes."""
+"""How memory and descriptors grow, within the longest life of a process."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from patterns.commands.chaos.measure import Life, Sample, descriptors, sample, slope
+from patterns.commands.chaos.measure import (
+    WARM_UP_SECONDS,
+    WATCHED_SECONDS,
+    Life,
+    Sample,
+    memory,
+    sample,
+    slope,
+)
+
+LONG = 3600
 
 
-def life(began, megabytes_at, seconds, descriptors_at=lambda age: 9):
+def life(megabytes_at, seconds, *, began=0.0, descriptors_at=lambda age: 9):
     times = range(0, seconds + 1, 10)
-    samples = [Sample(began + age, megabytes_at(age), descriptors_at(age)) for age in times]
-    return Life("client", "reader-0", began, samples)
+    return Life(began, [Sample(began + at, megabytes_at(at), descriptors_at(at)) for at in times])
 
 
 def test_a_process_that_grows_has_the_slope_of_its_growth():
-    assert slope([life(100.0, lambda age: 30 + age / 3600, 600)], 60.0) == pytest.approx(1.0)
+    assert slope(life(lambda age: 30 + age / 3600, LONG, began=100.0)) == pytest.approx(1.0)
 
 
 def test_a_process_that_does_not_grow_has_none():
-    assert slope([life(0.0, lambda age: 30.0, 600)], 60.0) == pytest.approx(0.0)
+    assert slope(life(lambda age: 30.0, LONG)) == 0.0
 
 
 def test_what_a_process_takes_to_warm_up_does_not_count():
-    grows_first = life(0.0, lambda age: min(age, 60), 600)
-    assert slope([grows_first], 60.0) == pytest.approx(0.0)
-    assert slope([grows_first], 0.0) > 100.0
+    assert slope(life(lambda age: min(age, WARM_UP_SECONDS), LONG)) == 0.0
+    assert slope(life(lambda age: min(age, 2 * WARM_UP_SECONDS), LONG)) > 100.0
 
 
-def test_a_life_that_begins_larger_is_no_growth():
-    lives = [life(0.0, lambda age: 30.0, 300), life(400.0, lambda age: 50.0, 300)]
-    assert slope(lives, 60.0) == pytest.approx(0.0)
+def test_who_has_not_lived_for_long_after_that_tells_nothing():
+    assert slope(life(lambda age: 30.0, int(WARM_UP_SECONDS + WATCHED_SECONDS) - 10)) is None
+    assert slope(life(lambda age: 30.0, int(WARM_UP_SECONDS + WATCHED_SECONDS))) == 0.0
+    assert slope(Life(0.0)) is None
 
 
-def test_less_than_a_minute_says_nothing():
-    assert slope([life(0.0, lambda age: 30.0, 100)], 60.0) is None
-    assert slope([], 60.0) is None
+def test_the_longest_life_tells_what_can_be_told():
+    lives = [life(lambda age: 70.0, 200), life(lambda age: 50.0, LONG, began=300.0), Life(4000.0)]
+    found = memory(lives)
+    assert (found.lives, found.minutes, found.samples) == (3, 60.0, 361)
+    assert found.slope == 0.0
+    assert memory([Life(0.0)]) is None
+    assert memory([]) is None
 
 
-def test_descriptors_are_those_of_the_longest_life():
-    lives = [
-        life(0.0, lambda age: 1.0, 200, lambda age: 7),
-        life(0.0, lambda age: 1.0, 400, lambda age: 8 + age // 100),
-    ]
-    assert descriptors(lives, 100.0) == (9, 12)
-    assert descriptors(lives, 1000.0) is None
+def test_megabytes_are_told_every_ten_minutes():
+    found = memory([life(lambda age: 30 + age / 600, LONG)])
+    assert found.megabytes == [30.0, 31.0, 32.0, 33.0, 34.0, 35.0, 36.0]
+
+
+def test_descriptors_are_compared_between_the_first_and_the_last_third():
+    leaks = memory([life(lambda age: 1.0, LONG, descriptors_at=lambda age: 8 + age // 600)])
+    assert leaks.descriptors == ((8, 9), (13, 14))
+    swings = memory([life(lambda age: 1.0, LONG, descriptors_at=lambda age: 8 + age % 30 // 20)])
+    assert swings.descriptors == ((8, 9), (8, 9))
 
 
 def test_a_process_is_measured_while_it_is_there():
@@ -52,3 +70,10 @@ def test_a_process_is_measured_while_it_is_there():
     assert measured.megabytes > 1.0
     assert measured.descriptors > 2
     assert sample(2**22 + 1, 5.0) is None
+
+
+def test_who_is_dead_and_not_yet_missed_has_no_memory():
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as child:
+        child.stdout.read()  # until it has ended
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert sample(child.pid, 5.0) is None

@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from patterns.commands.chaos.report import Memory, Report, conflicts, quantile, unhandled
+from patterns.commands.chaos.measure import Memory
+from patterns.commands.chaos.report import Report, quantile
 
+GREW = Memory(1, 62.0, 744, [30.0, 38.2, 38.4], 0.25, ((20, 22), (20, 21)))
+YOUNG = Memory(1200, 4.2, 50, [16.0], None, ((16, 16), (16, 17)))
 REPORT = Report(
     where="on loopback",
     seed=7,
@@ -24,7 +27,7 @@ REPORT = Report(
     conflicts=4,
     given_up=17,
     failovers={"kill active": [0.5, 1.0, 3.0]},
-    memory={"client": Memory(0.25, (20, 20)), "plain": Memory(None, None)},
+    memory={"reader-0": GREW, "plain": YOUNG},
     unhandled=(),
     violations=0,
     listed=(),
@@ -41,8 +44,13 @@ def test_the_table_says_it_all():
     assert lines["refused"].startswith("9 ")
     assert lines["lost applied"] == "3, and 2 that were overwritten since"
     assert lines["failover, kill active"] == "p50 1.00 s, p99 3.00 s, longest 3.00 s, seen 3 times"
-    assert lines["memory client"] == "+0.2 MB/h; 20 descriptors in the beginning, 20 in the end"
-    assert lines["memory plain"] == "watched too shortly"
+    assert lines["memory reader-0"] == (
+        "+0.2 MB/h, one life, 62.0 minutes: 30, 38, 38 MB every ten minutes;"
+        " 20 descriptors (22 at most), in its last third 20 (21)"
+    )
+    assert lines["memory plain"].startswith(
+        "too short to tell, the longest of 1,200 lives, 4.2 minutes: 16 MB"
+    )
     assert "   40  cut pair, one way" in REPORT.table()
 
 
@@ -51,7 +59,15 @@ def test_the_json_is_one_object():
     assert report["passed"] is True
     failovers = {"kill active": {"p50": 1.0, "p99": 3.0, "p100": 3.0, "seen": 3}}
     assert report["failovers"] == failovers
-    assert report["memory"]["client"] == {"slope": 0.25, "descriptors": [20, 20]}
+    assert report["memory"]["plain"]["slope"] is None
+    assert report["memory"]["reader-0"] == {
+        "lives": 1,
+        "minutes": 62.0,
+        "samples": 744,
+        "megabytes": [30.0, 38.2, 38.4],
+        "slope": 0.25,
+        "descriptors": [[20, 22], [20, 21]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -85,25 +101,3 @@ def test_quantiles():
     assert quantile(values, 99) == 100.0
     assert quantile(values[::-1], 100) == 100.0
     assert quantile([], 50) is None
-
-
-def test_a_conflict_counts_once_though_both_servers_tell_of_it(tmp_path):
-    log = tmp_path / "primary.log"
-    told = [{"event": "both servers were active", "won": won} for won in (False, True, False)]
-    log.write_text("".join(json.dumps(line) + "\n" for line in told))
-    assert conflicts(log) == 2
-
-
-@pytest.mark.parametrize(
-    ("line", "count"),
-    [
-        ('{"event": "hook raised", "exception": "Traceback (most recent call last):\\n..."}', 1),
-        ("Task exception was never retrieved", 1),
-        ("Exception ignored in: <function f>", 1),
-        ('{"event": "both servers were active", "level": "error"}', 0),
-    ],
-)
-def test_exceptions_are_found_in_logs(tmp_path, line, count):
-    log = tmp_path / "primary.log"
-    log.write_text(f"first\n{line}\n")
-    assert len(unhandled(log)) == count
