@@ -15,6 +15,15 @@ HWM = 100_000
 # Connections that wait to be accepted. With libzmq's 100, a storm of clients runs into the kernel's
 # one-second retry; the kernel cuts this to its own limit.
 BACKLOG = 4096
+# A client whose host is gone without a word may have owed the server nothing, so its connections
+# would be kept for ever, and with them a descriptor each. The kernel asks after a silent minute,
+# and ends them a minute later. No word of ZMTP is needed, and a client that is paused is kept.
+_KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 60,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 6,
+}
 
 _ATTEMPTS = 50
 _NAMES: dict[int, str] = {zmq.ROUTER: "snapshots", zmq.XPUB: "publisher", zmq.PUB: "publisher"}
@@ -59,7 +68,12 @@ def _bind_next(
         name=_NAMES.get(socket_type, "collector"),
         policy=Policy.DROP_OLDEST if publishes else Policy.ERROR,
         subscribe=(b"",) if socket_type == zmq.SUB else (),
-        options={zmq.MAXMSGSIZE: MAX_FRAME, zmq.BACKLOG: BACKLOG, **_OPTIONS[socket_type]},
+        options={
+            zmq.MAXMSGSIZE: MAX_FRAME,
+            zmq.BACKLOG: BACKLOG,
+            **_KEEPALIVE,
+            **_OPTIONS[socket_type],
+        },
     )
 
 
