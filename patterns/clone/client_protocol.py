@@ -37,7 +37,6 @@ from patterns.clone.losses import LossDetector, NumberWatch
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
-    MAX_INTERVAL,
     MalformedMessage,
     check_message,
     check_publication,
@@ -53,15 +52,10 @@ from patterns.clone.messages import (
 )
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.packs import FEATURE as PACKS
+from patterns.clone.patience import Patience
 from patterns.clone.rounds import ServerRound
 from patterns.clone.store import KeyValueStore, StoreFull
 from patterns.clone.writer import ConditionsUnsupported, Writer
-
-# How long a server may be silent, in its own heartbeats and in seconds.
-_SILENT_INTERVALS = 2.1
-_LEAST_TTL, _GREATEST_TTL = 0.1, _SILENT_INTERVALS * MAX_INTERVAL
-# How long a server that beats may let a client wait for its snapshot, in times of `server_ttl`.
-_TURN_INTERVALS = 10
 
 _OLDER_EPOCH = "older epoch"
 
@@ -99,11 +93,7 @@ class ClientProtocol:
     ) -> None:
         self.state = ClientState.STALE
         self.interest = Interest([subtree] if isinstance(subtree, bytes) else subtree)
-        self.server_ttl = server_ttl
         self.join_after = join_after
-        self.vote_after = vote_after
-        self.vote_interval = vote_interval
-        self.learns = learns
         self.max_body = max_body
         self.max_queued = max_queued
         self.store = make_store()
@@ -118,21 +108,19 @@ class ClientProtocol:
         self._round = ServerRound(
             servers, jitter=jitter, haste=haste, pause=pause, max_pause=max_pause
         )
+        self._patience = Patience(
+            server_ttl=server_ttl,
+            join_after=join_after,
+            vote_after=vote_after,
+            vote_interval=vote_interval,
+            learns=learns,
+        )
         self._beats = join_after is None  # the server is known to send heartbeats
         self._losses: LossDetector | NumberWatch = LossDetector(self.interest)
         self._subscription = 0
         self._requests = 0
         self._collection: Collection | None = None
-        self._observed_at: float | None = None
-        self._heard_at = float("-inf")
         self._current_at = float("-inf")
-        self._grace_until = float("-inf")
-        self._sync_expires_at = float("inf")
-        self._sync_gives_up_at = float("-inf")
-        self._join_at = float("inf")
-        self._patience = server_ttl
-        self._vote_at = float("inf")
-        self._vote_wait = vote_interval
         self._resume_at = float("inf")
         self._refusals = 0  # of servers in an older epoch, since the last that was followed
         self._updates = self._discarded = self._loss_count = 0
@@ -147,6 +135,11 @@ class ClientProtocol:
     def server(self) -> int:
         """The number of the server that this client follows or tries."""
         return self._round.server
+
+    @property
+    def server_ttl(self) -> float:
+        """How many seconds a server may be silent."""
+        return self._patience.server_ttl
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key as far as this client knows, None without one.
@@ -172,11 +165,11 @@ class ClientProtocol:
 
         While it follows a server, that is the time since the server was heard last.
         """
-        return now - (self._heard_at if self.live else self._current_at)
+        return now - (self._patience.heard_at if self.live else self._current_at)
 
     def start(self, now: float) -> list[Effect]:
         """Begin with the first server."""
-        self._observed_at = now
+        self._patience.start(now)
         return self._connect(now)
 
     def close(self, now: float) -> list[Effect]:
@@ -262,7 +255,7 @@ class ClientProtocol:
 
         Raises MalformedMessage, with nothing changed.
         """
-        self._observe(now)
+        self._patience.observe(now)
         if subscription != self._subscription or self.state is ClientState.STALE:
             self._discarded += 1
             return []
@@ -273,7 +266,7 @@ class ClientProtocol:
             return self._receive_refusal(frames, now)
         ttl = check_publication(frames)
         if frames[0] not in self.interest:
-            self._heard_at = now
+            self._patience.heard_at = now
             return []  # a key that begins with HUGZ: the subscription to heartbeats matches it
         expires_at = None if ttl is None else now + ttl
         return self._receive_update(Published(tuple(frames), sequence, expires_at), now)
@@ -288,18 +281,17 @@ class ClientProtocol:
                 return self._resync("heartbeats have begun", now)
             self._losses = LossDetector(self.interest)
             self.state = ClientState.CONNECTING
-        if self.learns and beat.interval_ms:
-            self._learn(beat.interval_ms / 1000)
+        if beat.interval_ms:
+            self._patience.learn(beat.interval_ms / 1000)
         ours = not beat.subtree or beat.subtree in self.interest.subtrees
         lost = self._losses.receive_heartbeat(beat) if ours else ""
         if lost and self.state is not ClientState.CONNECTING:
             return self._resync(lost, now)  # not heard: the map's age counts from before the loss
-        self._heard_at = now
+        self._patience.heard_at = now
         if not ours:
             return []
-        if not beat.subtree and now < self._sync_gives_up_at:
-            # It is there, and answers many clients in their turn.
-            self._sync_expires_at = max(self._sync_expires_at, now + self.server_ttl)
+        if not beat.subtree:
+            self._patience.receive_heartbeat(now)
         if self.state is not ClientState.CONNECTING:
             if self._collection is not None and not beat.subtree:
                 self._collection.receive_heartbeat(beat.sequence)
@@ -314,7 +306,7 @@ class ClientProtocol:
         lost = self._losses.receive_update(update.frames[0], update.sequence)
         if lost and self.state is not ClientState.CONNECTING:
             return self._resync(lost, now)
-        self._heard_at = now
+        self._patience.heard_at = now
         if self.state is ClientState.CONNECTING:
             # The snapshot will contain it; and it proves this subscription.
             return [] if self._beats else self._request_snapshots(now)
@@ -356,7 +348,7 @@ class ClientProtocol:
     def _request_snapshots(self, now: float, *, packed: bool = False) -> list[Effect]:
         """Ask for each subtree, all at once: a server that answers at once answers them alike."""
         self.state = ClientState.SYNCING
-        self._join_at = self._vote_at = float("inf")
+        self._patience.ask(now)
         first, self._requests = self._requests + 1, self._requests + len(self.interest.subtrees)
         requests = dict(enumerate(self.interest.subtrees, first))
         self._collection = Collection(
@@ -369,8 +361,6 @@ class ClientProtocol:
         )
         if not self._beats:
             self._collection.receive_heartbeat(None)
-        self._sync_expires_at = now + self.server_ttl
-        self._sync_gives_up_at = now + _TURN_INTERVALS * self.server_ttl
         return [
             RequestSnapshot(self.server, snapshot_request(subtree, packed=packed), number)
             for number, subtree in requests.items()
@@ -381,7 +371,7 @@ class ClientProtocol:
 
         Raises MalformedMessage.
         """
-        self._observe(now)
+        self._patience.observe(now)
         collection = self._collection
         if collection is None or not collection.expects(request):
             self._discarded += 1
@@ -393,10 +383,8 @@ class ClientProtocol:
         except StoreFull:
             self._snapshots_failed += 1
             return self._fail("store full", now)
-        # A Guide server sends the whole snapshot in one go, and no heartbeat meanwhile.
-        self._sync_expires_at = now + self.server_ttl
-        self._sync_gives_up_at = float("-inf")  # the turn has come
-        self._heard_at = now
+        self._patience.receive_snapshot(now)
+        self._patience.heard_at = now
         return []
 
     def _receive_snapshot_end(
@@ -412,8 +400,7 @@ class ClientProtocol:
         if problem:
             self._snapshots_failed += 1
             return self._fail(problem, now)
-        self._sync_expires_at = now + self.server_ttl
-        self._sync_gives_up_at = float("-inf")
+        self._patience.receive_snapshot(now)
         return self._go_live_if_consistent(now)
 
     def _go_live_if_consistent(self, now: float) -> list[Effect]:
@@ -450,31 +437,27 @@ class ClientProtocol:
     @property
     def deadline(self) -> float:
         """The instant at which `tick` wants to be called at the latest."""
-        latest = (self._observed_at or 0.0) + self.server_ttl / 4
+        latest = min(self._patience.deadline, self._resume_at, self._writer.deadline)
         if self.state is not ClientState.STALE:
             latest = min(latest, self._silent_at)
         expiry = None if self.live else self.store.next_expiry
-        if expiry is not None:
-            latest = min(latest, expiry)
-        due = (self._join_at, self._vote_at, self._resume_at, self._writer.deadline)
-        return min(latest, *due)
+        return latest if expiry is None else min(latest, expiry)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due: give up a silent server, vote, try again, send again, time out."""
-        self._observe(now)
+        self._patience.observe(now)
         effects: list[Effect] = [*self._writer.tick(now)]
         if not self.live:
             effects += self._expire(now)
         match self.state:
             case ClientState.STALE:
                 return effects + (self._connect(now) if now >= self._resume_at else [])
-            case ClientState.CONNECTING if now >= self._join_at:
+            case ClientState.CONNECTING if now >= self._patience.join_at:
                 return effects + self._request_snapshots(now)
-            case ClientState.CONNECTING if now < self._silent_at and now >= self._vote_at:
-                self._vote_at = now + self._vote_wait
-                self._vote_wait = min(2 * self._vote_wait, self.vote_interval)
+            case ClientState.CONNECTING if now < self._silent_at and now >= self._patience.vote_at:
+                self._patience.vote(now)
                 return [*effects, Vote(self.server, snapshot_request(HUGZ))]
-            case ClientState.SYNCING if now >= max(self._sync_expires_at, self._grace_until):
+            case ClientState.SYNCING if now >= self._patience.without_snapshot_at:
                 self._snapshots_failed += 1
                 return effects + self._fail("no snapshot", now)
             case _ if now >= self._silent_at:
@@ -483,16 +466,7 @@ class ClientProtocol:
 
     @property
     def _silent_at(self) -> float:
-        if not self._beats:
-            return float("inf")
-        connecting = self.state is ClientState.CONNECTING
-        patience = self._patience if connecting else self.server_ttl
-        return max(self._heard_at + patience, self._grace_until)
-
-    def _learn(self, interval: float) -> None:
-        """A server that misses two heartbeats is silent. Its passive peer thinks so as well."""
-        self.server_ttl = min(max(_SILENT_INTERVALS * interval, _LEAST_TTL), _GREATEST_TTL)
-        self.vote_after, self.vote_interval = self.server_ttl / 6, self.server_ttl / 3
+        return self._patience.silent_at if self._beats else float("inf")
 
     def _expire(self, now: float) -> list[Effect]:
         """Without a server that would say so, a value goes when its own time is over.
@@ -504,17 +478,11 @@ class ClientProtocol:
             self.store.apply((key, encode_sequence(0), b"", b"", b""), self.store.sequence)
         return [Expired(key) for key in keys] if self.watched else []
 
-    def _observe(self, now: float) -> None:
-        """If our own loop stood still, the server was not silent: what it said still waits."""
-        previous, self._observed_at = self._observed_at, now
-        if previous is not None and now - previous > self.server_ttl / 2:
-            self._grace_until = now + self.server_ttl / 2
-
     # --- changing the server
 
     def receive_disconnected(self, subscription: int, now: float) -> list[Effect]:
         """The subscriber's connection broke: what was published meanwhile is lost."""
-        self._observe(now)
+        self._patience.observe(now)
         if subscription != self._subscription or self.state is ClientState.STALE:
             return []
         self._loss_count += 1
@@ -522,18 +490,10 @@ class ClientProtocol:
 
     def _connect(self, now: float) -> list[Effect]:
         self.state = ClientState.CONNECTING
-        self._patience, self._vote_wait = self.server_ttl, self.vote_interval
         self._subscription += 1
         self._losses = (LossDetector if self._beats else NumberWatch)(self.interest)
-        self._heard_at = now
-        if not self._beats and self.join_after is not None:
-            self._join_at = now + self.join_after
-        if self.join_after is None:  # who sends no heartbeats may stumble over a vote
-            self._vote_at = now + self.vote_after
+        self._patience.begin(now, beats=self._beats, hasty=self._round.begin())
         self._resume_at = float("inf")
-        if self._round.begin():
-            self._patience, self._vote_wait = self.server_ttl / 6, self.vote_interval / 8
-            self._vote_at = now
         return [Connect(self.server, self._subscription)]
 
     def _resync(self, reason: str, now: float) -> list[Effect]:
@@ -578,13 +538,13 @@ class ClientProtocol:
     def _leave(self, reason: str) -> list[Effect]:
         effects: list[Effect] = []
         if self.live:
-            self._current_at = self._heard_at
+            self._current_at = self._patience.heard_at
             effects.append(Stale(reason))
         if self.state is not ClientState.STALE:
             effects.append(Disconnect(self.server))
         self.state = ClientState.STALE
         self._collection = None
-        self._join_at = self._vote_at = float("inf")
+        self._patience.end()
         return effects
 
     def _pause(self, now: float) -> list[Effect]:
