@@ -265,7 +265,7 @@ def _(patch):
     wrap(patch, Outbox, "send_again", send_again)
 
 
-@mutant("a write is applied after a later one of its client", "F24", "held-conflict", 10020946)
+@mutant("a write is applied after a later one of its client", "F24", "held-conflict", 518)
 def _(patch):
     returns(patch, DuplicateFilter, "_is_late", False)
 
