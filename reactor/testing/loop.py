@@ -52,6 +52,7 @@ class FakeLoop(_LoopBase):
         self._errors: deque[BaseException] = deque()
         self._exception_handler: ExceptionHandler | None = None
         self._driven = False
+        self._running: asyncio.AbstractEventLoop = self  # while driven: whose callback runs
         self._closed = False
         self._debug = False
 
@@ -99,9 +100,14 @@ class FakeLoop(_LoopBase):
         that could ever change the condition.
         """
         limit = self._now + timeout
+
+        def holds() -> bool:
+            self._run_as(self)  # and not as a node whose callback was the last
+            return condition()
+
         with self._driving():
-            while not condition():
-                if self._run_instant(condition):
+            while not holds():
+                if self._run_instant(holds):
                     continue
                 deadline = self._next_deadline()
                 if deadline == _NEVER:
@@ -294,7 +300,7 @@ class FakeLoop(_LoopBase):
         task = asyncio.current_task(outer) if outer is not None else None
         if outer is not None and task is not None:
             asyncio.tasks._leave_task(outer, task)
-        asyncio._set_running_loop(self)
+        self._run_as(self)
         self._driven = True
         try:
             yield
@@ -303,6 +309,10 @@ class FakeLoop(_LoopBase):
             asyncio._set_running_loop(outer)
             if outer is not None and task is not None:
                 asyncio.tasks._enter_task(outer, task)
+
+    def _run_as(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._running = loop
+        asyncio._set_running_loop(loop)
 
     def _run_instant(self, stop: Callable[[], bool] | None = None) -> int:
         """Run until nothing is ready at this instant, or `stop()`; return how many ran."""
@@ -329,6 +339,9 @@ class FakeLoop(_LoopBase):
             handle = ready.popleft()
             if not handle._cancelled:
                 count += 1
+                loop = handle._loop  # type: ignore[attr-defined]  # the world's, or a node's
+                if loop is not self._running:  # on PyPy a system call: no more than needed
+                    self._run_as(loop)
                 handle._run()  # hands exceptions to call_exception_handler
                 if errors:
                     raise errors.popleft()

@@ -115,17 +115,13 @@ class NodeLoop(FakeLoop):
         self.world._timer_handle_cancelled(timer)
 
     def _run_or_hold(self, handle: _Held) -> None:
-        """Run a callback as this loop's, unless this is not the time for it."""
+        """Run a callback, unless this is not the time for it."""
         if self.dead:
             return
         if self.paused:
             self._held.append(handle)
             return
-        asyncio._set_running_loop(self)
-        try:
-            asyncio.Handle._run(handle)
-        finally:
-            asyncio._set_running_loop(self.world)
+        asyncio.Handle._run(handle)
 
 
 class _NodeHandle(asyncio.Handle):
