@@ -42,8 +42,8 @@ from patterns.commands.logs import log_to_stderr
 @click.option(
     "--keep-servers",
     is_flag=True,
-    help="Kill no server. It takes more than 20 minutes of its life to see whether a server grows:"
-    " for the first ten it has to.",
+    help="Kill no server. It takes more than 40 minutes of its life to see whether a server grows:"
+    " for the first 20 it has to, by what it remembers.",
 )
 @click.option(
     "--namespaces/--no-namespaces",

@@ -10,11 +10,10 @@ from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MEGABYTE = 1 << 20
-# A server remembers for ten minutes what it has applied (DuplicateFilter), and forgets half of it
-# at a time, every five: it grows before that, and in less than ten minutes more nobody could tell
-# growth from that swing.
-WARM_UP_SECONDS = 660.0
-WATCHED_SECONDS = 600.0
+# A server grows at first. It remembers for ten minutes what it has applied (DuplicateFilter); and
+# who follows anew is told 20,000 uuids, for which the ten minutes begin again: at 20 writes a
+# second it has so many after a quarter of an hour.
+GROWING_SECONDS = 1200.0
 _READING_SECONDS = 600.0
 
 
@@ -45,8 +44,8 @@ class Memory:
     """The longest life of a process, of so many `lives`, and how many minutes it has lasted.
 
     `megabytes` are those at its beginning and every ten minutes after that; `slope` is megabytes an
-    hour after the warm-up, None if it was too short to tell. The descriptors are the median and the
-    most of the first third of its life, and those of the last.
+    hour in its second half, None if it was too short to tell. The descriptors are the median and
+    the most of the first third of its life, and those of the last.
     """
 
     lives: int
@@ -86,13 +85,14 @@ def memory(lives: Sequence[Life]) -> Memory | None:
 
 
 def slope(life: Life) -> float | None:
-    """How many megabytes an hour a process grows after its warm-up, by least squares.
+    """How many megabytes an hour a process grows in the second half of its life: least squares.
 
-    None if it has not lived for long enough after that.
+    None if it may still have been filling what it remembers.
     """
-    samples = [each for each in life.samples if each.at >= life.began + WARM_UP_SECONDS]
-    if not samples or samples[-1].at - samples[0].at < WATCHED_SECONDS:
+    half = life.seconds / 2
+    if half < GROWING_SECONDS:
         return None
+    samples = [each for each in life.samples if each.at >= life.began + half]
     line = statistics.linear_regression(
         [each.at for each in samples], [each.megabytes for each in samples]
     )

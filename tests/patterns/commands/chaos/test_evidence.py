@@ -80,12 +80,12 @@ def test_faults_and_what_was_found_are_counted(journal, times, tmp_path):
 
 def test_memory_is_that_of_the_longest_life_of_each_process(journal, times, tmp_path):
     be_born(journal, "primary", 1)
-    be_measured(journal, times, "primary", 1500, lambda age: 40 + age / 3600)
+    be_measured(journal, times, "primary", 3000, lambda age: 40 + age / 3600)
     be_born(journal, "primary", 2)
     be_measured(journal, times, "primary", 60, lambda age: 35.0)
     be_born(journal, "never", 1)
     ((name, memory),) = report_of(tmp_path, VERDICT).memory.items()
-    assert (name, memory.lives, memory.minutes) == ("primary", 2, 25.0)
+    assert (name, memory.lives, memory.minutes) == ("primary", 2, 50.0)
     assert memory.slope == pytest.approx(1.0)
 
 

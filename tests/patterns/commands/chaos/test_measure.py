@@ -6,15 +6,7 @@ import sys
 
 import pytest
 
-from patterns.commands.chaos.measure import (
-    WARM_UP_SECONDS,
-    WATCHED_SECONDS,
-    Life,
-    Sample,
-    memory,
-    sample,
-    slope,
-)
+from patterns.commands.chaos.measure import GROWING_SECONDS, Life, Sample, memory, sample, slope
 
 LONG = 3600
 
@@ -32,14 +24,15 @@ def test_a_process_that_does_not_grow_has_none():
     assert slope(life(lambda age: 30.0, LONG)) == 0.0
 
 
-def test_what_a_process_takes_to_warm_up_does_not_count():
-    assert slope(life(lambda age: min(age, WARM_UP_SECONDS), LONG)) == 0.0
-    assert slope(life(lambda age: min(age, 2 * WARM_UP_SECONDS), LONG)) > 100.0
+def test_how_a_process_grows_at_first_does_not_count():
+    assert slope(life(lambda age: min(age, LONG / 2), LONG)) == 0.0
+    assert slope(life(lambda age: min(age, LONG / 2 + 600), LONG)) > 100.0
 
 
-def test_who_has_not_lived_for_long_after_that_tells_nothing():
-    assert slope(life(lambda age: 30.0, int(WARM_UP_SECONDS + WATCHED_SECONDS) - 10)) is None
-    assert slope(life(lambda age: 30.0, int(WARM_UP_SECONDS + WATCHED_SECONDS))) == 0.0
+def test_who_has_not_lived_for_long_enough_tells_nothing():
+    enough = int(2 * GROWING_SECONDS)
+    assert slope(life(lambda age: 30.0, enough - 10)) is None
+    assert slope(life(lambda age: 30.0, enough)) == 0.0
     assert slope(Life(0.0)) is None
 
 
