@@ -13,7 +13,7 @@ from patterns.binary_star.table import Event
 class BecomeActive:
     """Start to serve, in this epoch or a higher one; also sent to a server that is active.
 
-    `forced`: by an operator, so also without a complete copy.
+    `forced`: also without a complete copy, by an operator or for want of a better one.
     """
 
     epoch: int

@@ -5,7 +5,7 @@ The rules are those of the Guide (chapter 4, High-Availability Pair) with these 
 - It never aborts. Of two actives one yields, by rule, and says what it gives up; of two passives
   the one that holds more becomes active.
 - SYNCING, passive without a complete copy of the active's data, is a state of its own. It becomes
-  active on an operator's order only.
+  active on an operator's order, or when its peer has lost that data and begun with nothing.
 - Every activity has an epoch, higher than any that this server or its peer knows of.
 - A server whose loop stood still so long that the peer may have given it up asks the peer first,
   and serves nobody meanwhile: it may have been replaced.
@@ -54,6 +54,9 @@ from patterns.binary_star.table import TABLE, Action, Event
 
 # How often a configuration that does not fit is reported.
 _MISMATCH_SECONDS = 60.0
+
+# After these a server leads with the copy that it has, complete or not: there is no better one.
+_WITH_ANY_COPY = (Event.PROMOTE, Event.PEER_ACTIVE_ANEW)
 
 # So many timeouts after its peer has fallen silent, a server takes copies for votes as well.
 _COPIES_WAIT = 4
@@ -388,8 +391,8 @@ class BinaryStarProtocol:
             if ours_to_decide and not self._is_answer(peer):
                 return Event.PEER_ACTIVE_UNSURE
             return event
-        passive = self.state is State.PASSIVE
-        anew = passive and lacks_data_of(peer.progress, self._progress().epoch)
+        follows = self.state in (State.PASSIVE, State.SYNCING)
+        anew = follows and lacks_data_of(peer.progress, self._progress().epoch)
         return Event.PEER_ACTIVE_ANEW if anew else Event.PEER_ACTIVE
 
     def _is_answer(self, peer: PeerState) -> bool:
@@ -470,7 +473,7 @@ class BinaryStarProtocol:
         if event in (Event.PEER_ACTIVE_LOSES, Event.PROMOTE) and self.peer is not None:
             self._settled = self.peer.progress.epoch  # an operator's word is not put to the vote
         self._epoch = max(self.epoch, self._peer_epoch) + 1
-        return BecomeActive(self._epoch, forced=event is Event.PROMOTE)
+        return BecomeActive(self._epoch, forced=event in _WITH_ANY_COPY)
 
 
 __all__ = [

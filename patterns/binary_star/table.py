@@ -85,8 +85,9 @@ _ROWS: dict[Event, tuple[_Cell, _Cell, _Cell, _Cell, _Cell, _Cell]] = {
     Event.PEER_PRIMARY: (_STAY, _STAY, _STAY, _LEAD, _STAY, _STAY_ACTIVE),
     Event.PEER_BACKUP: (_LEAD, _STAY, _STAY, _LEAD, _STAY, _STAY_ACTIVE),
     Event.PEER_ACTIVE: (_FOLLOW, _FOLLOW, _STAY, _STAY, _STAY, _FOLLOW),
-    # It was started again, and could not hear us: two actives, and it is the one to yield.
-    Event.PEER_ACTIVE_ANEW: (_FOLLOW, _FOLLOW, _STAY, _LEAD, _STAY, _FOLLOW),
+    # It was started again, and could not hear us: two actives, and it is the one to yield. What we
+    # hold, complete or not, is all there is.
+    Event.PEER_ACTIVE_ANEW: (_FOLLOW, _FOLLOW, _STAY, _LEAD, _LEAD, _FOLLOW),
     Event.PEER_ACTIVE_WINS: (_STAY, _STAY, _YIELD, _STAY, _STAY, _YIELD),
     Event.PEER_ACTIVE_LOSES: (_STAY, _STAY, _GO_ON, _STAY, _STAY, _GO_ON_AGAIN),
     # What waited while the network was cut tells nothing of who has accepted more since.

@@ -125,7 +125,7 @@ class Follower:
         self._asked_at = now
         self._hello_at = now + self._silence
         self._forget_collected()
-        return [SayHello(self.attempt, self.sequence if self.complete else 0)]
+        return [SayHello(self.attempt, self.sequence if self.complete else 0, self.sequence)]
 
     def tick(self, now: float) -> list[Effect]:
         """Say hello again if the link has been silent for too long."""

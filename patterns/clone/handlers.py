@@ -304,9 +304,9 @@ class CloneServer(HandlerSet):
                 case SendSnapshot():
                     assert self._snapshots is not None
                     self._snapshots.add(effect)
-                case SayHello(attempt, sequence):
+                case SayHello(attempt, sequence, held):
                     assert self._follower is not None
-                    self._follower.say_hello(attempt, sequence)
+                    self._follower.say_hello(attempt, sequence, held)
                 case Confirm():
                     assert self._follower is not None
                     self._follower.confirm_soon()

@@ -124,8 +124,8 @@ class LinkFollower(Handler):
         self.ended = asyncio.Event()  # the active server has sent nothing that is not received
         self.ended.set()
 
-    def say_hello(self, attempt: int, sequence: int) -> None:
-        """Follow the active server from this number on."""
+    def say_hello(self, attempt: int, sequence: int, held: int) -> None:
+        """Follow the active server from this number on, holding that."""
         self.close()
         stream = self._handlers.open_stream(
             zmq.DEALER,
@@ -143,7 +143,7 @@ class LinkFollower(Handler):
         stream.on_error = self._hook_failed
         stream.on_message(lambda frames: self._receive(frames, attempt))
         stream.on_disconnected(lambda: self._broken(attempt))
-        stream.send(*encode_hello(sequence))
+        stream.send(*encode_hello(sequence, held))
         self._stream = stream
 
     def _receive(self, frames: list[bytes], attempt: int) -> None:

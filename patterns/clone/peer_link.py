@@ -2,7 +2,7 @@
 
 It is private to the two, and runs from a DEALER of the passive one to the active's snapshot port:
 
-    P: LINK, "1", sequence            hello: I hold all up to this number; 0: I want everything
+    P: LINK, "1", sequence, held      hello: I want all after this number; 0: the map as well
     A: POSITION, sequence             all up to this number was sent before this
     A: KVPACK..., KTHXBAI             the snapshot, if that is another number than the hello's
     A: APPEND, lengths, data          updates in the order of their numbers, and refusals
@@ -39,18 +39,21 @@ def is_from_passive(frames: Sequence[bytes]) -> bool:
     return bool(frames) and frames[0] in (LINK, HELD)
 
 
-def encode_hello(sequence: int) -> Frames:
-    """The passive server asks to be sent everything after this number; 0: the map as well."""
-    return (LINK, VERSION, encode_sequence(sequence))
+def encode_hello(sequence: int, held: int) -> Frames:
+    """The passive server asks to be sent everything after a number; 0: the map as well.
+
+    `held` is the newest number that it holds, of a copy that may be old or have a hole.
+    """
+    return (LINK, VERSION, encode_sequence(sequence), encode_sequence(held))
 
 
-def decode_hello(frames: Sequence[bytes]) -> int:
-    """The number in a hello. Raises MalformedMessage, OtherVersion for another version."""
+def decode_hello(frames: Sequence[bytes]) -> tuple[int, int]:
+    """The two numbers in a hello. Raises MalformedMessage, OtherVersion for another version."""
     if len(frames) >= 2 and frames[0] == LINK and frames[1] != VERSION:
         raise OtherVersion(version_problem(frames[1]))
-    if len(frames) != 3 or frames[0] != LINK:
+    if len(frames) != 4 or frames[0] != LINK:
         raise MalformedMessage("not a hello of a passive server")
-    return _number(frames[2])
+    return _number(frames[2]), _number(frames[3])
 
 
 def encode_version() -> Frames:

@@ -33,10 +33,14 @@ class SendSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SayHello:
-    """Open the peer link anew and say hello with this number; what answers it is this attempt's."""
+    """Open the peer link anew and say hello; what answers it is this attempt's.
+
+    All after `sequence` is wanted. `held` is the newest number held, of an incomplete copy too.
+    """
 
     attempt: int
     sequence: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,8 +319,8 @@ class ServerProtocol:
         if frames[0] == HELD:
             self.replication.receive_held(identity, decode_held(frames), self.sequence, now)
             return self._settle(now)
-        sequence = decode_hello(frames)
-        if not self.serving or self._fork.lacks_data_of(sequence):
+        sequence, held = decode_hello(frames)
+        if not self.serving or self._fork.lacks_data_of(held):
             self._snapshots_refused += 1
             return []
         self.replication.attach(identity, sequence, self.sequence, now)

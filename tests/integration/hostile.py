@@ -27,7 +27,7 @@ GOOD = [
     snapshot_end(7, b"/a/", b"chpx=1\nn=3\n"),
     snapshot_request(b"/a/"),
     (PeerState(Role.PRIMARY, State.ACTIVE).encode(),),
-    encode_hello(7),
+    encode_hello(7, 9),
     encode_held(7),
     encode_position(7),
     encode_append([KVMessage(b"/a/key", 8, UUID, b"", b"").encode()] * 2),

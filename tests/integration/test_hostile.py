@@ -493,7 +493,7 @@ class HostilePrimary:
         while not self.snapshots.poll(100):
             self.beat()
         self.identity, *hello = self.snapshots.recv_multipart()
-        assert decode_hello(hello) == 0
+        assert decode_hello(hello)[0] == 0
 
     def wait_until_followed(self):
         """Beat until the backup says that it holds what was published."""

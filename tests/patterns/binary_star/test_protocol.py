@@ -38,7 +38,7 @@ EXPECTED = {
     Event.PEER_PRIMARY: "...A.B",
     Event.PEER_BACKUP: "A..A.B",
     Event.PEER_ACTIVE: "SS...S",
-    Event.PEER_ACTIVE_ANEW: "SS.A.S",
+    Event.PEER_ACTIVE_ANEW: "SS.AAS",
     Event.PEER_ACTIVE_WINS: "..L..L",
     Event.PEER_ACTIVE_LOSES: "..W..C",
     Event.PEER_ACTIVE_UNSURE: "..a..a",
@@ -107,9 +107,9 @@ def test_bs_13_the_guides_transitions_are_there(state, event, target):
     assert TABLE[state, event][0] is target
 
 
-def test_f9_s6_8_a_server_without_a_complete_copy_is_promoted_by_an_operator_only():
+def test_f9_s6_8_a_server_without_a_complete_copy_leads_if_there_is_no_better_one():
     leading = {event for event in Event if TABLE[State.SYNCING, event][0] is State.ACTIVE}
-    assert leading == {Event.PROMOTE}
+    assert leading == {Event.PROMOTE, Event.PEER_ACTIVE_ANEW}
 
 
 def server(role=PRIMARY, progress=None, *, replicates=True, now=0.0, state=None):
@@ -342,12 +342,14 @@ class TestPassives:
         star.receive_peer_state(beat(other, State.SYNCING), 1.0)
         assert star.state is State.ACTIVE
 
-    def test_f9_a_passive_server_does_not_follow_one_that_began_with_nothing_later(self):
-        star = server(BACKUP, Progress(1, 9), state=State.PASSIVE)
+    @pytest.mark.parametrize("state", [State.PASSIVE, State.SYNCING])
+    def test_f9_nobody_with_data_follows_one_that_began_with_nothing_later(self, state):
+        """What a server that is syncing holds is all there is, then (mixed, seed 10076301)."""
+        star = server(BACKUP, Progress(1, 9), state=state)
         empty = Progress(3, 20, 2, fork_epoch=3, fork_sequence=0)
         effects = star.receive_peer_state(beat(PRIMARY, State.ACTIVE, empty), 1.0)
         assert star.state is State.ACTIVE
-        assert BecomeActive(4) in effects
+        assert BecomeActive(4, forced=True) in effects
 
     @pytest.mark.parametrize("fork", [(1, 0), (1, 5)], ids=["nothing, and then ours", "our data"])
     def test_f9_a_passive_server_follows_one_that_holds_its_data(self, fork):

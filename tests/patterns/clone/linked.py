@@ -46,7 +46,7 @@ def send_snapshot(protocol, entries, sequence, now, attempt=None):
 
 def answer_hello(active, passive, sequence, now, identity=b"peer"):
     """Let an active server answer a hello, by its rules; what the passive server makes of it."""
-    answer = active.receive_from_passive(identity, encode_hello(sequence), now)
+    answer = active.receive_from_passive(identity, encode_hello(sequence, sequence), now)
     effects = deliver(active, passive, now)
     for snapshot in answer:
         if isinstance(snapshot, SendSnapshot):

@@ -901,7 +901,7 @@ class Service:
                 case SendSnapshot(identity, _, _, entries, end):
                     for frames in (*entries, end):
                         self.do(self.client.receive_snapshot(frames, int(identity), now), now)
-                case SayHello(_, sequence) if self.alive[0]:
+                case SayHello(_, sequence, _) if self.alive[0]:
                     answer = answer_hello(self.servers[0], self.servers[1], sequence, now)
                     self.carry_out(1, answer, now)
 

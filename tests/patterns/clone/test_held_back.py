@@ -159,15 +159,17 @@ def test_what_a_passive_server_held_that_is_gone_is_on_one_server(noticed):
     assert decode_level(answer[3]) == "applied"
 
 
-def test_f9_who_began_with_nothing_sends_no_copy_to_who_holds_what_was_before():
+@pytest.mark.parametrize("complete", [True, False])
+def test_f9_who_began_with_nothing_sends_no_copy_to_who_holds_what_was_before(complete):
     """It would take the place of all there is; the two find out that the other one has to lead."""
     empty = server()
     empty.become_active(0.0, epoch=5)
-    held = encode_hello(make_sequence(4, 9))
-    assert empty.receive_from_passive(b"peer", held, 1.0) == []
+    held = make_sequence(4, 9)
+    hello = encode_hello(held if complete else 0, held)
+    assert empty.receive_from_passive(b"peer", hello, 1.0) == []
     assert not empty.replication.peer
     assert empty.progress().fork_epoch == 5
-    empty.receive_from_passive(b"peer", encode_hello(0), 1.0)
+    empty.receive_from_passive(b"peer", encode_hello(0, 0), 1.0)
     assert empty.replication.peer == b"peer"
 
 
@@ -175,5 +177,5 @@ def test_an_operator_may_have_a_server_lead_with_nothing():
     empty = server()
     empty.become_active(0.0, epoch=5, force=True)
     assert empty.progress().fork_epoch == 0
-    empty.receive_from_passive(b"peer", encode_hello(make_sequence(4, 9)), 1.0)
+    empty.receive_from_passive(b"peer", encode_hello(make_sequence(4, 9), make_sequence(4, 9)), 1.0)
     assert empty.replication.peer == b"peer"

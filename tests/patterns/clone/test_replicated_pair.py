@@ -277,7 +277,7 @@ def test_f33_what_strangers_say_to_the_link_is_refused_and_changes_nothing(servi
     before = primary.statistics().messages_refused
     for frames in ((b"HELD", bytes(8)), (b"HELD",), (b"LINK",), encode_held(1)):
         stranger.send(*frames)
-    at_passive.send(*encode_hello(0))
+    at_passive.send(*encode_hello(0, 0))
     service.loop.run_pending()
     assert primary.statistics().messages_refused == before + 4
     assert stranger.arrived == at_passive.arrived == []
@@ -287,7 +287,7 @@ def test_f33_what_strangers_say_to_the_link_is_refused_and_changes_nothing(servi
 def test_a_server_that_stands_alone_has_no_link(service):
     server = service.server()
     dealer = service.dealer()
-    dealer.send(*encode_hello(0))
+    dealer.send(*encode_hello(0, 0))
     service.loop.run_pending()
     assert dealer.arrived == []
     assert server.statistics().messages_refused == 1

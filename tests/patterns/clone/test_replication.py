@@ -73,7 +73,7 @@ class Active:
         return self.protocol.order_update(frames, now)
 
     def hello(self, sequence, now=0.0, peer=PEER):
-        return self.protocol.receive_from_passive(peer, encode_hello(sequence), now)
+        return self.protocol.receive_from_passive(peer, encode_hello(sequence, sequence), now)
 
     def held(self, sequence, now=1.0, peer=PEER):
         return self.protocol.receive_from_passive(peer, encode_held(sequence), now)
@@ -468,7 +468,7 @@ class TestLink:
     def test_who_is_not_active_answers_no_hello(self):
         passive = ServerProtocol(make_uuid=uuid, replication=Replication())
         passive.become_passive(0.0)
-        assert passive.receive_from_passive(PEER, encode_hello(0), 1.0) == []
+        assert passive.receive_from_passive(PEER, encode_hello(0, 0), 1.0) == []
         assert passive.replication.next_message() is None
 
 

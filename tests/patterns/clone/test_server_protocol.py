@@ -392,7 +392,7 @@ class TestPassive:
     def test_f30_s6_17_a_hole_is_noticed_and_everything_fetched_again(self):
         protocol = passive()
         effects = append(protocol, kvpub(seq(2), b"/b"), now=1.0)
-        assert effects == [OutOfSync(), SayHello(attempt_of(protocol), 0)]
+        assert effects == [OutOfSync(), SayHello(attempt_of(protocol), 0, seq(0))]
         assert protocol.state is ServerState.SYNCING
         entries = [kvpub(seq(1), b"/a"), kvpub(seq(2), b"/b")]
         assert send_snapshot(protocol, entries, seq(2), 1.1) == [Synchronised(), Confirm()]
@@ -442,7 +442,7 @@ class TestPassive:
         protocol = passive(make_store=lambda: KeyValueStore(max_keys=0))
         assert append(protocol, kvpub(seq(1), b"/a"), now=1.0) == [OutOfSync()]
         assert protocol.tick(1.5) == []
-        assert protocol.tick(2.0) == [SayHello(attempt_of(protocol), 0)]
+        assert protocol.tick(2.0) == [SayHello(attempt_of(protocol), 0, seq(0))]
 
 
 class TestLinkThatBreaks:
@@ -452,8 +452,8 @@ class TestLinkThatBreaks:
         protocol = passive(0.0, [kvpub(seq(1), b"/a")], heartbeat=1.0)
         assert protocol.deadline == 2.0
         assert protocol.tick(1.9) == []
-        assert protocol.tick(2.0) == [SayHello(2, seq(1))]
-        assert protocol.tick(4.0) == [SayHello(3, seq(1))]
+        assert protocol.tick(2.0) == [SayHello(2, seq(1), seq(1))]
+        assert protocol.tick(4.0) == [SayHello(3, seq(1), seq(1))]
         assert protocol.state is ServerState.PASSIVE
 
     def test_whatever_comes_over_the_link_ends_the_silence(self):
@@ -467,7 +467,7 @@ class TestLinkThatBreaks:
         protocol = passive(0.0, [kvpub(seq(1), b"/a")])
         protocol.receive_link_broken(attempt_of(protocol), 0.5)
         assert protocol.tick(0.59) == []
-        assert protocol.tick(0.6) == [SayHello(2, seq(1))]
+        assert protocol.tick(0.6) == [SayHello(2, seq(1), seq(1))]
         assert protocol.state is ServerState.PASSIVE
 
     def test_the_end_of_an_earlier_connection_says_nothing(self):
@@ -521,8 +521,8 @@ class TestLinkThatBreaks:
 
 class TestSyncing:
     def test_it_begins_with_a_hello_that_asks_for_everything(self):
-        assert server().become_passive(0.0) == [SayHello(1, 0)]
-        assert passive(0.0, [kvpub(seq(1), b"/a")]).become_passive(1.0) == [SayHello(2, 0)]
+        assert server().become_passive(0.0) == [SayHello(1, 0, 0)]
+        assert passive(0.0, [kvpub(seq(1), b"/a")]).become_passive(1.0) == [SayHello(2, 0, seq(1))]
 
     def test_the_snapshot_is_collected_aside_and_swapped_in_at_its_end(self):
         protocol = passive(0.0, [kvpub(seq(1), b"/old")])
@@ -550,7 +550,7 @@ class TestSyncing:
         position(protocol, seq(2), 0.1)
         append(protocol, *[kvpub(seq(number), b"/%d" % number) for number in (3, 5)], now=0.1)
         effects = hear(protocol, kthxbai(0, seq(2)), 0.2)
-        assert effects == [OutOfSync(), SayHello(attempt_of(protocol), 0)]
+        assert effects == [OutOfSync(), SayHello(attempt_of(protocol), 0, seq(3))]
         assert protocol.state is ServerState.SYNCING
 
     @pytest.mark.parametrize("end", [kthxbai(2, seq(9)), kthxbai(1, seq(9, epoch=0))])
@@ -563,7 +563,7 @@ class TestSyncing:
         assert protocol.state is ServerState.SYNCING
         assert contents(protocol) == {b"/old": b"x"}
         assert protocol.tick(1.9) == []
-        assert protocol.tick(2.0) == [SayHello(attempt_of(protocol), 0)]
+        assert protocol.tick(2.0) == [SayHello(attempt_of(protocol), 0, seq(1))]
 
     def test_f10_s6_9_a_snapshot_that_stops_is_asked_for_again(self):
         protocol = server(sync_timeout=5.0)
@@ -573,14 +573,14 @@ class TestSyncing:
         position(protocol, seq(1), 4.0)
         assert protocol.deadline == 8.0
         assert protocol.tick(7.9) == []
-        assert protocol.tick(8.0) == [SayHello(2, 0)]
+        assert protocol.tick(8.0) == [SayHello(2, 0, 0)]
 
     def test_f28_a_hello_that_nobody_answers_is_said_again(self):
         protocol = server(heartbeat=1.0)
         protocol.become_passive(0.0)
         assert protocol.tick(1.9) == []
-        assert protocol.tick(2.0) == [SayHello(2, 0)]
-        assert protocol.tick(4.0) == [SayHello(3, 0)]
+        assert protocol.tick(2.0) == [SayHello(2, 0, 0)]
+        assert protocol.tick(4.0) == [SayHello(3, 0, 0)]
 
     def test_f26_answers_to_an_earlier_hello_are_discarded(self):
         protocol = server()
@@ -597,7 +597,7 @@ class TestSyncing:
         protocol.become_passive(0.0)
         position(protocol, seq(0), 0.1)
         effects = append(protocol, *[kvpub(seq(n), b"/a") for n in (1, 2, 3)], now=0.1)
-        assert effects == [SayHello(2, 0)]
+        assert effects == [SayHello(2, 0, 0)]
 
     def test_s6_8_f9_it_does_not_become_active_unless_forced(self):
         protocol = server()
@@ -629,7 +629,7 @@ class TestSyncing:
         assert [type(effect) for effect in rest] == [ReportDiverged, SayHello]
         assert [entry[0] for entry in rest[0].entries] == [b"/b"]
         nothing = active()
-        assert nothing.become_passive(2.0, nothing.sequence)[1:] == [SayHello(2, 0)]
+        assert nothing.become_passive(2.0, nothing.sequence)[1:] == [SayHello(2, 0, seq(0))]
 
 
 def test_f1_what_was_given_up_is_new_when_it_is_sent_again():
