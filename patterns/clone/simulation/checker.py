@@ -194,9 +194,7 @@ def _check_refusals(history: History, entries: list[Entry]) -> None:
 
 def _lost_conflict(history: History, activity: Activity) -> bool:
     """Whether two were active, and this one has yielded: what it told nobody else may know."""
-    if activity.yielded is None or activity.ended is None:
-        return False
-    return history.winner_over(activity).began < activity.ended
+    return activity.yielded is not None and history.overlapped(activity)
 
 
 def _excuse(history: History, key: bytes, sequence: int) -> str:

@@ -379,6 +379,20 @@ def test_i21_who_refused_has_died_at_once_or_was_given_up(story):
     assert apply_what_was_refused(Story(), yielded=True) == []
 
 
+def test_i21_who_refused_was_given_up_in_a_later_epoch_of_its_own(story):
+    """And the one that won went on in another, after that (mixed, 20300691)."""
+    first, rival = story.lead("primary", 1), story.lead("backup", 2)
+    story.fault("cut", 0.0, 9.0, "primary", "backup")
+    story.history.refused[b"refused"] = (first, story.now)
+    story.put(rival, uuid=b"refused")
+    story.now = first.ended = 5.0
+    loser = story.lead("primary", 3)
+    story.now = rival.ended = 9.0
+    winner = story.lead("backup", 4, fork=rival.entries[-1].sequence, base=base_of(rival))
+    first.yielded = loser.yielded = loser.ended = story.now
+    assert story.verdict(winner) == []
+
+
 def test_i22_a_write_on_condition_meets_another_value(story):
     activity = story.lead("primary", 1)
     first = story.put(activity)
