@@ -287,9 +287,9 @@ class ClientProtocol:
         lost = self._losses.receive_heartbeat(beat) if ours else ""
         if lost and self.state is not ClientState.CONNECTING:
             return self._resync(lost, now)  # not heard: the map's age counts from before the loss
-        self._patience.heard_at = now
         if not ours:
-            return []
+            return []  # and not heard: it says nothing of what this client misses
+        self._patience.heard_at = now
         if not beat.subtree:
             self._patience.receive_heartbeat(now)
         if self.state is not ClientState.CONNECTING:

@@ -282,7 +282,7 @@ class CloneServer(HandlerSet):
 
     def suspend(self) -> None:
         """Leave clients' messages in the sockets."""
-        self.protocol.suspend()  # for the message that has just been taken
+        self.protocol.suspend(self.reactor.now())  # for the message that has just been taken
         self._router.pause()
         self._collector.pause()
 

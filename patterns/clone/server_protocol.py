@@ -279,12 +279,14 @@ class ServerProtocol:
         self.replication.send_position(self.sequence, now)
         return self._heartbeats.beat(self.published, now)
 
-    def suspend(self) -> None:
+    def suspend(self, now: float) -> None:
         """Serve nobody until `resume`: the peer may have taken over, and is being asked.
 
-        What clients send meanwhile is held, as by a passive server.
+        What clients send meanwhile is held, as by a passive server. And the link is asked: what is
+        known of who follows is as old as the last word, and grows older.
         """
         self.suspended = True
+        self.replication.send_position(self.sequence, now)
 
     def resume(self, now: float) -> list[Effect]:
         """The peer has not taken over: apply and publish what was held, and serve again."""

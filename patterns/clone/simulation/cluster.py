@@ -179,11 +179,21 @@ class Cluster:
                 if step.seconds < 0:
                     self.history.set_back.add(step.nodes[0])
             case "junk":
-                self._strangers += 1
-                stranger = Stranger(step.nodes[0], step.detail[0], self._chance)
-                self.simulation.node(f"stranger-{self._strangers}", lambda node: stranger)
+                self._let_talk(step.nodes[0], step.detail[0])
             case _:
                 raise ValueError(f"no step is called {step.kind!r}")
+
+    def _let_talk(self, server: str, port: str) -> None:
+        """A stranger comes; not to a publisher whose queues are shorter than all that it beats.
+
+        Its subscriptions would make that so, and nobody hear the last heartbeat. A real server
+        beats to 1,000 subtrees, and its queues are a hundred times as long.
+        """
+        if self.schedule.squeeze and port == "publisher":
+            port = "collector"
+        self._strangers += 1
+        stranger = Stranger(server, port, self._chance)
+        self.simulation.node(f"stranger-{self._strangers}", lambda node: stranger)
 
     def _crash(self, name: str, seconds: float, power: bool) -> None:
         node = self._node(name)

@@ -376,6 +376,14 @@ class TestLoss:
         joined.hear(heartbeat(b"seq=1\nn=4\n", b"/a/"), 0.2)
         assert joined.hear(heartbeat(b"seq=1\nn=9\n", b"/a/b/"), 0.3) == []
 
+    def test_f20_who_hears_heartbeats_of_others_only_takes_the_server_for_silent(self):
+        """Its own may be what a full queue has dropped, each time (mixed, 10093997)."""
+        joined = Joined(subtree=b"/a/")
+        joined.hear(heartbeat(b"seq=1\nn=4\n", b"/a/"), 0.2)
+        for now in (1.0, 2.0, 3.0):
+            joined.hear(heartbeat(b"seq=1\nn=9\n", b"/a/b/"), now)
+        assert Stale("server silent") in joined.protocol.tick(3.3)
+
     def test_cl_7_m_11_a_server_that_restarted_is_noticed(self):
         joined = Joined([kvpub(seq(5), b"/a")], seq(5))
         assert Stale("server restarted") in joined.hear(hugz(seq(0)), 0.5)

@@ -511,7 +511,7 @@ class TestChangesOfState:
         active = Active()
         active.write()
         active.write(b"/b", now=1.0)
-        active.protocol.suspend()
+        active.protocol.suspend(1.0)
         assert active.held(seq(1), 1.1) == []
         assert active.protocol.tick(9.0) == []
         effects = active.protocol.resume(9.1)
@@ -520,9 +520,22 @@ class TestChangesOfState:
     def test_a_link_lost_while_suspended_makes_nobody_wait_afterwards(self):
         active = Active()
         active.write()
-        active.protocol.suspend()
+        active.protocol.suspend(1.0)
         assert active.protocol.receive_link_lost(1.1) == []
         assert published(active.protocol.resume(1.2)) == [(seq(1), "applied")]
+
+    @pytest.mark.parametrize(("resumed_at", "level"), [(10.5, "replicated"), (12.0, "applied")])
+    def test_who_was_not_heard_while_suspended_holds_nothing_for_sure(self, resumed_at, level):
+        """Its machine may have lost its power meanwhile (mixed, 10095918)."""
+        active = Active()
+        its_uuid = uuid()
+        active.write(its_uuid=its_uuid)
+        active.held(seq(1))
+        active.protocol.suspend(10.0)
+        active.write(its_uuid=its_uuid, now=10.1)
+        active.protocol.resume(resumed_at)
+        answer = active.write(its_uuid=its_uuid, now=resumed_at)
+        assert published([Publish(answer)]) == [(seq(1), level)]
 
     def test_a_promoted_server_has_nothing_confirmed_and_nobody_linked(self):
         active = Active()

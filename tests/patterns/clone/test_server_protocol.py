@@ -914,7 +914,7 @@ class TestSuspended:
     def test_f6_bs_11_a_suspended_server_serves_nobody(self):
         protocol = active()
         protocol.receive_update(kvset(b"/a", b"1", b"ttl=1\n"), 0.0)
-        protocol.suspend()
+        protocol.suspend(0.0)
         assert protocol.receive_update(kvset(b"/b"), 5.0) == []
         assert protocol.receive_snapshot_request(b"id", b"", 5.0) == []
         assert protocol.receive_subscription(HUGZ, True, 5.0) == []
@@ -923,7 +923,7 @@ class TestSuspended:
 
     def test_what_was_held_is_published_when_it_resumes(self):
         protocol = active()
-        protocol.suspend()
+        protocol.suspend(0.0)
         protocol.receive_update(kvset(b"/b"), 5.0)
         effects = protocol.resume(6.0)
         assert [frames[0] for frames in published(effects)] == [b"/b"]
@@ -932,7 +932,7 @@ class TestSuspended:
 
     def test_what_was_held_stays_pending_when_it_yields(self):
         protocol = active()
-        protocol.suspend()
+        protocol.suspend(0.0)
         protocol.receive_update(kvset(b"/b"), 5.0)
         protocol.become_passive(6.0)
         assert protocol.resume(6.0) == []
