@@ -247,14 +247,16 @@ class History:
         )
 
     def winner_over(self, loser: Activity) -> Activity:
-        """The activity of the other server to which this one has yielded."""
+        """The activity of the other server to which this one has yielded.
+
+        It may begin only then: a passive server with newer data leads as soon as it is let. If none
+        does any more, the activity itself.
+        """
         assert loser.yielded is not None
-        rivals = [
-            each
-            for each in self.activities
-            if each.node != loser.node and each.began <= loser.yielded
-        ]
-        return rivals[-1]
+        rivals = [each for each in self.activities if each.node != loser.node]
+        return next(
+            (each for each in rivals if each.ended is None or each.ended > loser.yielded), loser
+        )
 
     def holds(self, position: int, sequence: int) -> bool:
         """Whether a map at one number contains the update with another one."""

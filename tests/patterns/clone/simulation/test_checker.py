@@ -366,6 +366,16 @@ def apply_what_was_refused(story, *, yielded=False, died_after=0.0):
     return story.verdict(last)
 
 
+@pytest.mark.parametrize("leads", [True, False])
+def test_i15_who_yields_to_a_passive_server_has_no_rival_yet(story, leads):
+    """That leads as soon as it hears of it, if it lives so long (mixed, 10163423)."""
+    loser = story.lead("primary", 1)
+    story.now = loser.ended = loser.yielded = 1.0
+    story.now = 1.1
+    last = story.lead("backup", 2) if leads else story.lead("primary", 2)
+    assert story.verdict(last) == []
+
+
 def test_i21_what_was_refused_is_applied(story):
     assert apply_what_was_refused(story) == ["I21"]
 
