@@ -256,7 +256,8 @@ class Follower:
                 self._fail_sync(now)
                 return []
             if entry[4]:
-                self._answers.remember(entry[2], sequence, entry[0], now)
+                if entry[2] not in self._told:
+                    self._answers.remember(entry[2], sequence, entry[0], now)
             else:
                 key = entry[0] if entry[0] != entry[2] else None
                 self._told[entry[2]] = sequence or decode_refusal(entry), key
@@ -293,7 +294,8 @@ class Follower:
 
     def _replace_answers(self, now: float) -> None:
         """Those of the own map are forgotten: some may have been given up, and are in none now."""
-        # What was told comes last, so that the map's do not push it out.
+        # What was told comes last, and in its order, so that what only the map has does not push it
+        # out, here and at whom this server will tell it.
         for uuid, (result, key) in self._told.items():
             self._answers.remember(uuid, result, key, now)
         self._holdings.duplicates.replace(self._answers)

@@ -4,6 +4,7 @@ from itertools import count
 
 import pytest
 
+from patterns.clone import ordering
 from patterns.clone.duplicates import DuplicateFilter
 from patterns.clone.levels import decode_level, with_level
 from patterns.clone.messages import (
@@ -114,6 +115,24 @@ def test_what_was_answered_lately_is_known_behind_a_map_of_any_size():
     passive.receive_update(kvset(), 1.0)
     passive.become_active(2.0)
     assert passive.store.get(b"k") is None
+
+
+def test_who_follows_knows_the_uuids_of_the_map_in_the_order_of_all_others(monkeypatch):
+    """They came first, and so were the first that the next one was not told (chaos, seed 2030)."""
+    monkeypatch.setattr(ordering, "_TOLD_LIMIT", 2)
+    first, second, third = server(), server(), server()
+    first.become_active(0.0)
+    first.receive_update(kvset(uuid=b"a" * 16), 1.0)
+    first.receive_update(kvset(), 1.0)
+    second.become_passive(2.0)
+    answer_hello(first, second, 0, 2.0)
+    second.become_active(3.0)
+    second.receive_update(kvset(uuid=b"z" * 16), 3.0)
+    third.become_passive(4.0)
+    answer_hello(second, third, 0, 4.0)
+    third.receive_update(kvset(), 4.0)
+    third.become_active(5.0)
+    assert third.store.get(b"k")[2] == b"z" * 16
 
 
 def test_what_was_refused_is_told_to_who_follows_from_then_on():
