@@ -249,14 +249,17 @@ class History:
     def winner_over(self, loser: Activity) -> Activity:
         """The activity of the other server to which this one has yielded.
 
-        It may begin only then: a passive server with newer data leads as soon as it is let. If none
-        does any more, the activity itself.
+        It may have died a moment before; or begin only then: a passive server with newer data leads
+        as soon as it is let. If there is none, the activity itself.
         """
         assert loser.yielded is not None
-        rivals = [each for each in self.activities if each.node != loser.node]
-        return next(
-            (each for each in rivals if each.ended is None or each.ended > loser.yielded), loser
-        )
+        rivals = [
+            each
+            for each in self.activities
+            if each.node != loser.node and (each.ended is None or each.ended > loser.began)
+        ]
+        before = [each for each in rivals if each.began <= loser.yielded]
+        return before[-1] if before else next(iter(rivals), loser)
 
     def holds(self, position: int, sequence: int) -> bool:
         """Whether a map at one number contains the update with another one."""

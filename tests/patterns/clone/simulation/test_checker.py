@@ -376,6 +376,22 @@ def test_i15_who_yields_to_a_passive_server_has_no_rival_yet(story, leads):
     assert story.verdict(last) == []
 
 
+def test_i6_who_yields_to_a_server_that_has_just_died_may_lose_it_all_at_its_own_death(story):
+    """What it yielded for was under way (mixed, 10262273)."""
+    loser = story.lead("primary", 1)
+    story.write(story.put(loser))
+    story.now = 9.0
+    winner = story.lead("backup", 2, fork=loser.entries[-1].sequence, base=base_of(loser))
+    story.fault("pause", 7.0, 10.0, "primary")
+    story.fault("crash", 10.0, 14.0, "backup")
+    story.fault("power", 11.0, 14.0, "primary")
+    story.now = winner.ended = winner.died = 10.0
+    story.now = loser.ended = loser.yielded = 10.002
+    story.now = 15.0
+    assert story.verdict(story.lead("primary", 3)) == []
+    assert story.lost == 1
+
+
 def test_i21_what_was_refused_is_applied(story):
     assert apply_what_was_refused(story) == ["I21"]
 
