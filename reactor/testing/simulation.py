@@ -98,17 +98,20 @@ class Simulation:
     def note(self, event: str) -> None:
         """Add a line to the trace."""
         now = self.loop.time()
-        self._undigested.append(b"%f %s\n" % (now, event.encode()))
+        self._add(b"%f %s\n" % (now, event.encode()))
         if self.on_event is not None:
             self.on_event(f"{now:12.6f} {event}")
 
     def _arrived(self, pipe: Pipe, message: Message) -> None:
         now = self.loop.time()
-        self._undigested += (b"%f %s" % (now, pipe.label), b"|".join(message))
-        if len(self._undigested) > _UNDIGESTED_LIMIT:
-            self._digest_all()
+        self._add(b"%f %s" % (now, pipe.label), b"|".join(message))
         if self.on_event is not None:
             self.on_event(f"{now:12.6f} {pipe.label.decode()} {message!r}")
+
+    def _add(self, *pieces: bytes) -> None:
+        self._undigested += pieces
+        if len(self._undigested) > _UNDIGESTED_LIMIT:
+            self._digest_all()
 
     def _digest_all(self) -> None:
         self._digest.update(b"".join(self._undigested))

@@ -155,13 +155,13 @@ def test_no_write_is_let_by_after_a_later_one_of_its_client_and_key(arrivals):
     held, order = {}, {}
     for client, key, late in arrivals:
         uuid, name = makers[client](), b"/%d" % key
-        for each in [uuid] if not late else []:
-            for candidate in [each, *held.pop((client, key), [])]:
-                if applied.seen(candidate, name, 0.0) is None:
-                    applied.remember(candidate, next(sequences), name, 0.0)
-                    order.setdefault((client, key), []).append(candidate)
         if late:
             held.setdefault((client, key), []).append(uuid)
+            continue
+        for candidate in [uuid, *held.pop((client, key), [])]:
+            if applied.seen(candidate, name, 0.0) is None:
+                applied.remember(candidate, next(sequences), name, 0.0)
+                order.setdefault((client, key), []).append(candidate)
     assert all(uuids == sorted(uuids) for uuids in order.values())
 
 
