@@ -153,12 +153,16 @@ _GIVEN_UP = ("timeout", "unsupported", "applied", "unreplicated")
 
 
 def _check_answers(history: History) -> None:
-    """I11: a write that no fault was near is acknowledged, at its level, not given up."""
+    """I11: a write is acknowledged, at its level, not given up, with nothing wrong.
+
+    What is wrong is a fault, or an outage that it takes an operator to end.
+    """
     for write in history.writes.values():
         if write.reason not in _GIVEN_UP or write.answered is None:
             continue
-        begin = write.invoked - RECOVERY_SECONDS
-        if not any(True for _ in _between(history, begin, write.answered)):
+        begin, end = write.invoked - RECOVERY_SECONDS, write.answered
+        waited = any(since <= end and until >= begin for since, until in history.outages)
+        if not waited and not any(True for _ in _between(history, begin, end)):
             text = f"{write.client}'s write of {write.key!r} was given up, with nothing wrong"
             history.violate("I11", write.answered, text)
 

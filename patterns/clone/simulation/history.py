@@ -209,6 +209,8 @@ class History:
     """The numbers of which a server said that its peer holds them, and when it said so first."""
     set_back: set[str] = field(default_factory=set)
     """The nodes whose wall clock was set back."""
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    """From when no server led or might take over, until an operator had one lead."""
     void: bool = False
     """Whether numbers mean two things from some instant on, as nothing promises that they do not.
 

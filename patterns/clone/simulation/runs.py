@@ -70,6 +70,7 @@ class _Run:
         self._cluster = cluster_class(schedule, simulation)
         self._history: History = self._cluster.history
         self._promotions = 0
+        self._leaderless_since: float | None = None
         self._gives_up_at = LAST_OPERATION + AGREEMENT_SECONDS
         self._lost = 0
         self._watches = 0
@@ -133,6 +134,10 @@ class _Run:
         for server in self._cluster.servers:
             server.recorder.compare(server.protocol)
         self._check_service(now)
+        if {server.star_state for server in self._cluster.servers} & {State.ACTIVE, State.PASSIVE}:
+            self._leaderless_since = None
+        elif self._leaderless_since is None:
+            self._leaderless_since = now
         if self._watches % _MEASURE_EVERY == 0:
             self._measure()
         if now > HEAL + OPERATOR_SECONDS:
@@ -158,12 +163,13 @@ class _Run:
     def _help(self) -> None:
         """Be the operator: a pair without a complete copy is told who shall go on."""
         servers = self._cluster.servers
-        states = {server.star_state for server in servers}
-        if len(servers) < 2 or states & {State.ACTIVE, State.PASSIVE}:
+        if len(servers) < 2 or self._leaderless_since is None:
             return
         best = max(servers, key=lambda server: server.protocol.sequence)
+        now = self._simulation.loop.time()
         self._promotions += 1
-        self._gives_up_at = self._simulation.loop.time() + LONG_AGREEMENT_SECONDS
+        self._history.outages.append((self._leaderless_since, now))
+        self._gives_up_at = now + LONG_AGREEMENT_SECONDS
         self._simulation.note(f"the operator promotes {best.name}")
         assert best.star is not None
         best.star.carry_out(best.star.protocol.promote(best.reactor.now()))

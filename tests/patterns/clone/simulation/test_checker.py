@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from patterns.clone.messages import KVMessage, make_sequence
-from patterns.clone.simulation.checker import check
+from patterns.clone.simulation.checker import RECOVERY_SECONDS, check
 from patterns.clone.simulation.history import EVERYTHING, Copy, Entry, History, Write
 from patterns.clone.simulation.promises import check_promotion
 
@@ -135,6 +135,18 @@ def test_i11_a_write_is_given_up_with_nothing_wrong(story):
     assert story.verdict(activity) == ["I11"]
     story.history.violations.clear()
     story.fault("cut", 12.0, 15.0, "primary", "client-0")
+    assert story.verdict(activity) == []
+
+
+def test_i11_a_write_is_given_up_in_an_outage_that_an_operator_ends(story):
+    """Or within the time after it in which clients come back; not later (mixed, 10408539)."""
+    activity = story.lead("primary", 1)
+    write = Write("client-0", 9, b"k", b"1", 41.0, answered=53.0, reason="timeout")
+    story.history.writes[b"given up"] = write
+    story.history.outages.append((30.0, 40.0 - RECOVERY_SECONDS))
+    assert story.verdict(activity) == ["I11"]
+    story.history.violations.clear()
+    story.history.outages.append((30.0, 51.0))
     assert story.verdict(activity) == []
 
 
