@@ -23,6 +23,11 @@ def test_no_invariant_is_violated(scenario):
         assert result.acknowledged > 10
 
 
+def test_a_loss_of_the_last_updates_that_is_noticed_after_they_agreed_is_mended_in_time():
+    """A queue of two messages loses one after all is healed; the client pauses for 18 s."""
+    assert run(generate(10439615, "mixed")).violations == ()
+
+
 @pytest.mark.parametrize("scenario", ["mixed", "squeeze"])
 def test_i19_the_same_seed_gives_the_same_trace(scenario):
     first, second = (run(generate(9, scenario)) for _ in range(2))
