@@ -12,13 +12,12 @@ import zmq
 
 from patterns.binary_star.messages import Role
 from patterns.clone.handlers import CloneServer
-from patterns.clone.levels import LEVELS
 from patterns.clone.model_server import ModelServer
 from patterns.clone.ports import LAST_PORT
-from patterns.clone.replication import ReplicationPolicy
 from patterns.commands.clone_feed import CloneFeed
 from patterns.commands.finite import Seconds
 from patterns.commands.operating import control_endpoint
+from patterns.commands.replication_options import ack_option, policy_of, without_peer_option
 from patterns.commands.serving import serve
 from reactor import EndpointError, Handler
 
@@ -74,26 +73,14 @@ _COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
     help="Where operators ask and order: `reactor status`, `switchover`, `promote`. A number is a"
     " port of 127.0.0.1. Whoever reaches it may order.",
 )
-@click.option(
-    "--ack",
-    type=click.Choice(sorted(LEVELS)),
-    help="Publish what clients write once this server has applied it, or once the passive one of"
-    " the pair holds it too (replicated). Clients may ask for either themselves."
-    "  [default: applied]",
-)
+@ack_option
 @click.option(
     "--replication-timeout",
     type=Seconds(),
     metavar="SECONDS",
     help="How long a write waits for the passive server, and the others behind it.  [default: 1]",
 )
-@click.option(
-    "--without-peer",
-    type=click.Choice(["degrade", "refuse"]),
-    help="What becomes of a write that is to be replicated while the passive server does not keep"
-    " up: it is applied, and its writer told that this is all; or it is refused."
-    "  [default: degrade]",
-)
+@without_peer_option
 @click.option(
     "--sys", "figures", is_flag=True, help="Publish the server's own figures below $SYS/."
 )
@@ -152,7 +139,7 @@ def serve_clone(
             timeout=timeout,
             control=control,
             figures=figures,
-            replication=_policy(ack, replication_timeout, without_peer) if role else None,
+            replication=policy_of(ack, without_peer, replication_timeout) if role else None,
         )
     except (ValueError, EndpointError) as error:
         raise click.UsageError(str(error)) from None
@@ -195,13 +182,6 @@ def _check_pair(
         raise click.UsageError(
             f"{', '.join(given)}: for one of a pair. Add --role primary or --role backup."
         )
-
-
-def _policy(ack: str | None, timeout: float | None, without_peer: str | None) -> ReplicationPolicy:
-    default = ReplicationPolicy()
-    return ReplicationPolicy(
-        ack or default.level, timeout or default.timeout, refuses=without_peer == "refuse"
-    )
 
 
 def _bracketed(host: str) -> str:
