@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from patterns.clone.replication import ReplicationPolicy
 from patterns.commands.chaos.journal import Journal
 from patterns.commands.chaos.members import Answer, Member
 from patterns.commands.chaos.network import Network
 from patterns.commands.chaos.proxy import Flow, Link
 from patterns.commands.children import Children, together
+from patterns.commands.replication_options import without_peer_of
 
 PRIMARY, BACKUP = SERVERS = ("primary", "backup")
 LATE = "late"
@@ -62,6 +64,7 @@ class Cluster:
         journal: Journal,
         seed: int,
         levels: bool,
+        policy: ReplicationPolicy,
     ) -> None:
         self.network = network
         self.clients = {client.name: client for client in clients}
@@ -71,6 +74,7 @@ class Cluster:
         self._journal = journal
         self._seed = seed
         self._levels = levels
+        self._policy = policy
 
     # The start
 
@@ -117,6 +121,8 @@ class Cluster:
             "state-bind": f"tcp://{host}:{port + _STATE}",
             "state-connect": f"tcp://{peer.host}:{peer.ports[_STATE]}",
             "peer": peer.endpoint,
+            "ack": self._policy.level,
+            "without-peer": without_peer_of(self._policy),
         }
 
     def _client_options(self, client: Client) -> dict[str, _Value]:

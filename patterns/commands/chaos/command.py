@@ -16,6 +16,7 @@ from patterns.commands.chaos.run import Plan, play
 from patterns.commands.children import ChildFailed, until_told
 from patterns.commands.finite import Finite
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.replication_options import ack_option, policy_of, without_peer_option
 
 
 @click.command()
@@ -45,6 +46,8 @@ from patterns.commands.logs import log_to_stderr
     help="Kill no server. It takes more than 40 minutes of its life to see whether a server grows:"
     " for the first 20 it has to, by what it remembers.",
 )
+@ack_option
+@without_peer_option
 @click.option(
     "--namespaces/--no-namespaces",
     default=True,
@@ -64,6 +67,8 @@ def chaos(
     seed: int,
     writes: float,
     keep_servers: bool,
+    ack: str | None,
+    without_peer: str | None,
     namespaces: bool,
     output: Path | None,
     as_json: bool,
@@ -76,6 +81,9 @@ def chaos(
     is cut in one direction or both, reset, slow. At the servers nothing goes wrong before they are
     in step again: a pair promises nothing beyond one fault at a time.
 
+    Half of the writes ask to be replicated; with --ack replicated both servers have every write
+    wait for that.
+
     Everybody writes down what happens. Every five minutes all is healed, all have to hold the same,
     and the checker of `reactor simulate` goes through the whole history (docs/guarantees.md).
     Progress goes to standard error.
@@ -87,6 +95,7 @@ def chaos(
       reactor chaos
       reactor chaos --minutes 60 --seed 7 --json
       reactor chaos --minutes 60 --keep-servers
+      reactor chaos --ack replicated --without-peer refuse
     """
     log_to_stderr("error")
     folder = output or Path(tempfile.mkdtemp(prefix="reactor-chaos-"))
@@ -98,6 +107,7 @@ def chaos(
         seed,
         namespaces,
         kills_servers=not keep_servers,
+        policy=policy_of(ack, without_peer),
         clients=crowd(writes),
     )
     try:

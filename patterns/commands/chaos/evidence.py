@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from patterns.clone.replication import ReplicationPolicy
 from patterns.commands.chaos.cluster import LATE
 from patterns.commands.chaos.journal import JournalReader, Line
 from patterns.commands.chaos.measure import Life, Sample, memory
 from patterns.commands.chaos.merged import CHAOS
 from patterns.commands.chaos.report import Report
+from patterns.commands.replication_options import policy_of, without_peer_of
 
 _UNHANDLED = re.compile(
     r"Traceback \(most recent call last\)|Exception ignored|was never (?:retrieved|awaited)"
@@ -57,18 +59,27 @@ def chaos_lines(folder: Path) -> list[Line]:
     return JournalReader(folder / f"{CHAOS}.jsonl").read_until(float("inf"))
 
 
+def planned_policy(plan: Line) -> ReplicationPolicy:
+    """The policy of both servers; a plan from before there were several tells none."""
+    return policy_of(plan.get("ack"), plan.get("without_peer"))
+
+
 def report_of(folder: Path, verdict: Mapping[str, Any]) -> Report:
     """The report of the run that has left this folder; `verdict` is what the judge says of it."""
     lines = chaos_lines(folder)
     run = _Run(lines[0], lines[-1]["at"])
     for line in lines:
         run.take(line)
+    policy = planned_policy(run.plan)
     logs = sorted(folder.glob("*.log"))
     return Report(
         where=run.plan["where"],
         seed=run.plan["seed"],
+        ack=policy.level,
+        without_peer=without_peer_of(policy),
         seconds=run.ended_at - run.plan["at"],
         faults=dict(run.faults),
+        published=verdict["published"],
         acknowledged=verdict["acknowledged"],
         failed=verdict["failed"],
         unanswered=verdict["unanswered"],

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from patterns.commands.chaos.evidence import chaos_lines, report_of
+from patterns.commands.chaos.evidence import chaos_lines, planned_policy, report_of
 from patterns.commands.chaos.journal import JournalReader, in_order
 from patterns.commands.chaos.merged import MergedHistory
 
@@ -25,13 +25,16 @@ _LISTED = 100
 class Judge:
     """Reads the journals of a folder, also those that are begun later.
 
-    The first line of that of the chaos itself says what each client follows.
+    The first line of that of the chaos itself says what each client follows, and the servers'
+    policy.
     """
 
     def __init__(self, folder: Path) -> None:
-        subtrees = chaos_lines(folder)[0]["subtrees"]
+        plan = chaos_lines(folder)[0]
+        subtrees = plan["subtrees"]
         self.merged = MergedHistory(
-            {name: [each.encode() for each in subtrees[name]] for name in subtrees}
+            {name: [each.encode() for each in subtrees[name]] for name in subtrees},
+            planned_policy(plan),
         )
         self._folder = folder
         self._readers: dict[Path, JournalReader] = {}
@@ -61,6 +64,7 @@ class Judge:
         return {
             "violations": len(told),
             "first": told[:_LISTED],
+            "published": dict(self.merged.policy_check.published),
             "acknowledged": dict(acknowledged),
             "failed": dict(Counter(each.reason for each in writes if each.reason)),
             "unanswered": sum(each.answered is None for each in writes),

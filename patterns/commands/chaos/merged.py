@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from patterns.clone.interest import Interest
+from patterns.clone.levels import REPLICATED
 from patterns.clone.messages import epoch_of
+from patterns.clone.replication import ReplicationPolicy
 from patterns.clone.simulation.checker import check
 from patterns.clone.simulation.history import EVERYTHING, Activity, History
 from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
 from patterns.commands.chaos.journal import Line
+from patterns.commands.chaos.policy import PolicyCheck
 from patterns.commands.chaos.recorders import Held, Told, replay_client, replay_server
 
 # Who was paused, cut off or slowed down needs so long to notice what it has missed.
@@ -22,6 +25,7 @@ _SLACK_SECONDS = 0.25
 _AFTER_SECONDS = 0.5
 # The other server of a pair serves by then, if nothing else is wrong.
 FAILOVER_SECONDS = 10.0
+_DEFAULT = ReplicationPolicy()
 CHAOS = "chaos"
 """The name of the journal of the chaos itself."""
 
@@ -56,12 +60,17 @@ class MergedHistory:
     """Takes the lines of all journals, in the order of time.
 
     `subtrees` is what each client follows; a name that is not among them is a server's, or `CHAOS`.
+    `policy` is that of both servers.
     """
 
-    def __init__(self, subtrees: dict[str, Sequence[bytes]]) -> None:
+    def __init__(
+        self, subtrees: dict[str, Sequence[bytes]], policy: ReplicationPolicy = _DEFAULT
+    ) -> None:
         self._interests = {name: Interest(each) for name, each in subtrees.items()}
         follows = [EVERYTHING, *(each.subtrees for each in self._interests.values())]
         self.history = History(tuple(dict.fromkeys(follows)), slack=_SLACK_SECONDS)
+        self.policy_check = PolicyCheck(self.history, policy)
+        self._reads_only = policy.refuses and policy.level == REPLICATED
         self.now = 0.0
         self.failovers: dict[str, list[float]] = {}
         self.lost: Counter[str] = Counter()  # by level, as of the last check
@@ -80,10 +89,18 @@ class MergedHistory:
         elif name in self._interests:
             self._take_client(name, line)
         elif name in self._servers:
-            replay_server(self._servers[name].recorder, line, self._servers[name].held)
+            self._take_server(name, line)
         if self.now >= self._looked_at + 1.0:
             self._looked_at = self.now
             self._look()
+
+    def _take_server(self, name: str, line: Line) -> None:
+        server = self._servers[name]
+        activity = self.history.by_epoch.get(epoch_of(line.get("sequence", 0)))
+        released = activity.released if activity is not None else 0
+        replay_server(server.recorder, line, server.held)
+        is_new = activity is not None and activity.released > released
+        self.policy_check.take(server.recorder, name, line, is_new)
 
     def check(self, healed_at: float) -> None:
         """All agree: check everything so far, with the simulation's checker."""
@@ -131,12 +148,16 @@ class MergedHistory:
                 self._faults[line["number"]] = len(self.history.faults)
                 fault = (self.now, line["until"], line["kind"], tuple(line["nodes"]))
                 self.history.faults.append(fault)
+                if self._interests.keys().isdisjoint(line["nodes"]):
+                    self.policy_check.hurt(line["number"], fault)
                 if len(line["nodes"]) == 1:
                     self._note_loss(line["name"], line["nodes"][0])
             case "healed":
                 place = self._faults[line["number"]]
                 begin, _, kind, nodes = self.history.faults[place]
                 self.history.faults[place] = (begin, self.now, kind, nodes)
+                if self._interests.keys().isdisjoint(nodes):
+                    self.policy_check.healed(line["number"], self.now)
             case "violates":
                 self.history.violate(line["invariant"], self.now, line["text"])
 
@@ -144,6 +165,7 @@ class MergedHistory:
         if name not in self._interests:
             recorder = ServerRecorder(self.history, name, self._clock)
             self._servers[name] = _ServerLife(recorder)
+            self.policy_check.born(name, self.now)
             return
         told = Told(self._interests[name])
         client = ClientRecorder(self.history, name, self._clock)
@@ -157,6 +179,7 @@ class MergedHistory:
         server = self._servers.pop(name, None)
         if server is not None:
             server.recorder.dies()
+            self.policy_check.died(name, self.now)
             return
         del self._clients[name]
         for write in self.history.writes.values():
@@ -168,7 +191,7 @@ class MergedHistory:
     def _take_client(self, name: str, line: Line) -> None:
         client = self._clients[name]
         replay_client(client.recorder, name, line, client.told)
-        if line["what"] == "told" and client.told.live and _is_service(line):
+        if line["what"] == "told" and client.told.live and self._is_service(line):
             self._served(name, epoch_of(client.told.store.sequence))
 
     def _look(self) -> None:
@@ -185,6 +208,13 @@ class MergedHistory:
             name in nodes and begin <= self.now <= end + _RECOVERY_SECONDS
             for begin, end, _, nodes in reversed(self.history.faults)
         )
+
+    def _is_service(self, line: Line) -> bool:
+        """Whether a client is told of an update, or of the end of a write.
+
+        A server that refuses all writes for want of a peer serves who has its map.
+        """
+        return self._reads_only or any(kind in _SERVICE for kind, *_ in line["effects"])
 
     # Failovers
 
@@ -224,11 +254,6 @@ class MergedHistory:
             text = f"{late}: nobody serves since {loss.name} at {loss.at:.3f} s"
             self.history.violate("I11", self.now, text)
         loss.waiting = set()
-
-
-def _is_service(line: Line) -> bool:
-    """Whether a client is told of an update, or of the end of a write."""
-    return any(kind in _SERVICE for kind, *_ in line["effects"])
 
 
 _SERVICE = ("put", "deleted", "expired", "acknowledged")

@@ -116,7 +116,7 @@ def replay_server(recorder: ServerRecorder, line: Line, held: Held) -> None:
         case "stored":
             held.store.sequence = line["sequence"]
             if line["update"]:
-                recorder.numbered(_frames(line), line["sequence"])
+                recorder.numbered(update_of(line), line["sequence"])
         case "begin":
             entries = [(frame_of(key), b"", b"", b"", frame_of(body)) for key, body in line["map"]]
             recorder.begin(entries, line["fork"])
@@ -129,7 +129,7 @@ def replay_server(recorder: ServerRecorder, line: Line, held: Held) -> None:
             entries = [(b"", b"", bytes.fromhex(uuid), b"", b"") for uuid in line["uuids"]]
             recorder.see([ReportDiverged(tuple(entries))])
         case "published":
-            recorder.published(_frames(line), line["confirmed"], line["holds_back"])
+            recorder.published(update_of(line), line["confirmed"], line["holds_back"])
         case "promotes":
             recorder.check_promises(line["position"])
         case "leaves":
@@ -154,7 +154,8 @@ def _words(frames: Frames) -> list[str]:
     return [text(frames[0]), text(frames[2]), text(frames[3]), text(frames[4])]
 
 
-def _frames(line: Line) -> Frames:
+def update_of(line: Line) -> Frames:
+    """The frames of the update in a line, without the body if that was written down before."""
     key, uuid, properties, body = map(frame_of, line["update"])
     return (key, encode_sequence(line["sequence"]), uuid, properties, body)
 

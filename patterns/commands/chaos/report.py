@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from patterns.clone.levels import APPLIED, REPLICATED
+from patterns.clone.levels import APPLIED, REPLICATED, UNREPLICATED
 from patterns.commands.chaos.measure import Memory
 
 _LISTED = 20
@@ -14,12 +14,19 @@ _LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of a run. By level, by kind of fault, by reason, by process."""
+    """The result of a run. By level, by kind of fault, by reason, by process.
+
+    `published` is by the level that an update had reached when clients first saw it; all else by
+    that which its writer has asked for.
+    """
 
     where: str
     seed: int
+    ack: str
+    without_peer: str
     seconds: float
     faults: Mapping[str, int]
+    published: Mapping[str, int]
     acknowledged: Mapping[str, int]
     failed: Mapping[str, int]
     unanswered: int
@@ -52,22 +59,11 @@ class Report:
         faults = sum(self.faults.values())
         rows = [
             ("time", f"{self.seconds / 60:.1f} minutes, {self.where}, seed {self.seed}"),
+            ("servers", f"--ack {self.ack} --without-peer {self.without_peer}"),
             ("faults", f"{faults:,}, one every {self.seconds / max(faults, 1):.1f} s"),
         ]
         rows += [("", f"{count:5,}  {name}") for name, count in sorted(self.faults.items())]
-        rows += [(f"acknowledged {level}", f"{n:,}") for level, n in self.acknowledged.items()]
-        rows += [
-            ("unknown", f"{self._unknown():,} (given up, or their client was killed)"),
-            ("told as only applied", f"{self.failed.get(APPLIED, 0):,} that were to be replicated"),
-            ("refused", f"{self._refused():,} (conflicts of compare-and-set, and others)"),
-        ]
-        for level, lost in self.lost.items():
-            rows.append(
-                (
-                    f"lost {level}",
-                    f"{lost:,}, and {self.overwritten[level]:,} that were overwritten since",
-                )
-            )
+        rows += self._writes()
         rows += [
             ("divergent", f"{self.divergent:,}"),
             ("stuck", f"{self.stuck:,}"),
@@ -79,11 +75,30 @@ class Report:
         rows += [(f"memory {name}", _memory(each)) for name, each in self.memory.items()]
         return [*rows, ("violations", f"{self.violations:,}")]
 
+    def _writes(self) -> list[tuple[str, str]]:
+        both, one = (self.published.get(level, 0) for level in (REPLICATED, APPLIED))
+        rows = [
+            ("published, on both", f"{both:,} updates, which the passive server had confirmed"),
+            ("published, on one", f"{one:,}, for it did not keep up"),
+        ]
+        rows = rows if self.ack == REPLICATED else []
+        rows += [(f"acknowledged {level}", f"{n:,}") for level, n in self.acknowledged.items()]
+        rows += [
+            ("unknown", f"{self._unknown():,} (given up, or their client was killed)"),
+            ("told as only applied", f"{self.failed.get(APPLIED, 0):,} that were to be replicated"),
+            ("refused, unreplicated", f"{self.failed.get(UNREPLICATED, 0):,} for want of a peer"),
+            ("refused", f"{self._refused():,} (conflicts of compare-and-set, and others)"),
+        ]
+        for level, lost in self.lost.items():
+            since = f"and {self.overwritten[level]:,} that were overwritten since"
+            rows.append((f"lost {level}", f"{lost:,}, {since}"))
+        return rows
+
     def _unknown(self) -> int:
         return self.unanswered + sum(self.failed.get(each, 0) for each in _UNKNOWN)
 
     def _refused(self) -> int:
-        known = (*_UNKNOWN, APPLIED)
+        known = (*_UNKNOWN, APPLIED, UNREPLICATED)
         return sum(count for reason, count in self.failed.items() if reason not in known)
 
     def as_json(self) -> str:

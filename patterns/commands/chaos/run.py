@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patterns.clone.replication import ReplicationPolicy
 from patterns.commands.chaos.agreement import disagreement
 from patterns.commands.chaos.cluster import LATE, SERVERS, Client, Cluster, crowd
 from patterns.commands.chaos.evidence import report_of
@@ -22,6 +23,7 @@ from patterns.commands.chaos.network import Network, open_network
 from patterns.commands.chaos.report import Report
 from patterns.commands.chaos.schedule import SERVER_REST, Fault, client_faults, server_faults
 from patterns.commands.children import Child, ChildFailed, Children
+from patterns.commands.replication_options import without_peer_of
 
 ROUND_SECONDS = 300.0
 # After everything is healed, the pair and its clients have so long to agree.
@@ -39,13 +41,17 @@ _JUDGE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run. With `levels`, some writes ask to be replicated; servers are killed or not."""
+    """What is run. With `levels`, some writes ask to be replicated; servers are killed or not.
+
+    `policy` is that of both servers.
+    """
 
     seconds: float
     seed: int = 0
     namespaces: bool = True
     levels: bool = True
     kills_servers: bool = True
+    policy: ReplicationPolicy = ReplicationPolicy()
     clients: Sequence[Client] = crowd()
     round_seconds: float = ROUND_SECONDS
     server_rest: float = SERVER_REST
@@ -92,7 +98,13 @@ class Chaos:
         self._say = say
         self._journal = Journal(children.logs / f"{CHAOS}.jsonl")
         self._cluster = Cluster(
-            plan.clients, network, children, self._journal, plan.seed, plan.levels
+            plan.clients,
+            network,
+            children,
+            self._journal,
+            plan.seed,
+            plan.levels,
+            plan.policy,
         )
         self._faults = Faults(self._cluster, self._journal, random.Random(f"{plan.seed} choices"))
         self._server_faults = plan.server_faults(plugs=network.plugs)
@@ -124,7 +136,12 @@ class Chaos:
 
     async def _start_judge(self) -> Child:
         self._journal.write(
-            "plan", subtrees=self._cluster.subtrees, seed=self._plan.seed, where=self._where
+            "plan",
+            subtrees=self._cluster.subtrees,
+            seed=self._plan.seed,
+            where=self._where,
+            ack=self._plan.policy.level,
+            without_peer=without_peer_of(self._plan.policy),
         )
         module = "patterns.commands.chaos.judge"
         return await self._children.start("judge", "-m", module, str(self._children.logs))

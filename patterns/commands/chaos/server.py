@@ -18,6 +18,7 @@ from patterns.commands.chaos.asked import answer, contents, orders
 from patterns.commands.chaos.journal import Journal
 from patterns.commands.chaos.recorders import ServerJournal
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.replication_options import policy_of
 from reactor import Reactor
 
 _HOLDS_SECONDS = 5.0
@@ -36,6 +37,7 @@ class Server:
             state_bind=options.state_bind,
             state_connect=options.state_connect,
             peer=options.peer,
+            replication=policy_of(options.ack, options.without_peer),
         )
 
     def write_down(self) -> None:
@@ -60,7 +62,7 @@ async def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="One server of the chaos.")
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
-    for name in ("role", "host", "state-bind", "state-connect", "peer"):
+    for name in ("role", "host", "state-bind", "state-connect", "peer", "ack", "without-peer"):
         parser.add_argument(f"--{name}", required=True)
     process = Server(parser.parse_args(argv))
     async with Reactor() as reactor:

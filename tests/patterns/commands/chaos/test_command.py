@@ -5,6 +5,7 @@ from itertools import islice
 import pytest
 from click.testing import CliRunner
 
+from patterns.clone.replication import ReplicationPolicy
 from patterns.commands.chaos import command
 from patterns.commands.chaos.command import chaos
 from patterns.commands.chaos.run import Plan
@@ -13,7 +14,8 @@ from patterns.commands.children import ChildFailed
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--minutes", "0"], ["--minutes", "nan"], ["--seed", "-1"], ["--writes", "0"], ["more"]],
+    [["--minutes", "0"], ["--minutes", "nan"], ["--seed", "-1"], ["--writes", "0"], ["more"]]
+    + [["--ack", "sometimes"], ["--without-peer", "wait"]],
 )
 def test_wrong_usage(arguments):
     assert CliRunner().invoke(chaos, arguments).exit_code == 2
@@ -26,7 +28,9 @@ def test_a_folder_with_something_in_it_is_wrong_usage(tmp_path):
     assert "is not empty" in result.output
 
 
-def test_what_is_asked_for_is_planned(monkeypatch, tmp_path):
+@pytest.fixture
+def plans(monkeypatch, tmp_path):
+    """The plans of the runs that are begun, and go no further."""
     plans = []
 
     async def play(plan, folder, say):
@@ -34,6 +38,11 @@ def test_what_is_asked_for_is_planned(monkeypatch, tmp_path):
         raise ChildFailed("no more is wanted")
 
     monkeypatch.setattr(command, "play", play)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return plans
+
+
+def test_what_is_asked_for_is_planned(plans, tmp_path):
     words = ["--minutes", "2", "--seed", "7", "--writes", "24", "--keep-servers", "--no-namespaces"]
     assert CliRunner().invoke(chaos, [*words, "--output", str(tmp_path)]).exit_code == 1
     (plan,) = plans
@@ -41,6 +50,15 @@ def test_what_is_asked_for_is_planned(monkeypatch, tmp_path):
     assert sum(client.rate for client in plan.clients) == pytest.approx(24.0)
     faults = islice(plan.server_faults(plugs=True), 100)
     assert "kill" not in {fault.kind for fault in faults}
+    assert plan.policy == ReplicationPolicy()
+
+
+@pytest.mark.parametrize("ack", ["applied", "replicated"])
+@pytest.mark.parametrize("without_peer", ["degrade", "refuse"])
+def test_the_policy_of_the_servers_is_planned(plans, ack, without_peer):
+    CliRunner().invoke(chaos, ["--ack", ack, "--without-peer", without_peer])
+    (plan,) = plans
+    assert plan.policy == ReplicationPolicy(ack, refuses=without_peer == "refuse")
 
 
 def test_servers_are_killed_unless_they_are_kept():
@@ -50,5 +68,12 @@ def test_servers_are_killed_unless_they_are_kept():
 
 def test_the_help_teaches():
     text = CliRunner().invoke(chaos, ["--help"]).output
-    for word in ("SIGKILL", "SIGSTOP", "namespace", "Exit codes", "reactor chaos --minutes 60"):
+    for word in (
+        "SIGKILL",
+        "SIGSTOP",
+        "namespace",
+        "Exit codes",
+        "reactor chaos --minutes 60",
+        "--ack replicated",
+    ):
         assert word in text

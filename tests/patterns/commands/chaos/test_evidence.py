@@ -11,6 +11,7 @@ from patterns.commands.chaos.merged import CHAOS
 VERDICT = {
     "violations": 2,
     "first": ["I10 at 3.000 s: reader-0 holds another map"],
+    "published": {"replicated": 12},
     "acknowledged": {"applied": 5, "replicated": 7},
     "failed": {"timeout": 1},
     "unanswered": 1,
@@ -74,8 +75,19 @@ def test_faults_and_what_was_found_are_counted(journal, times, tmp_path):
     assert report.faults == {"kill active": 2, "cut pair": 1}
     assert (report.divergent, report.stuck, report.late_joins) == (1, 2, 2)
     assert report.unhandled == ["late.log:1: Task exception was never retrieved"]
+    assert (report.ack, report.without_peer) == ("applied", "degrade")  # the plan tells none
     assert (report.violations, report.failovers) == (2, {"kill active": [0.5]})
     assert not report.passed
+
+
+def test_the_policy_is_that_of_the_plan(tmp_path):
+    journal = Journal(tmp_path / f"{CHAOS}.jsonl")
+    policy = {"ack": "replicated", "without_peer": "refuse"}
+    journal.write("plan", subtrees={}, seed=7, where="on loopback", **policy)
+    journal.close()
+    report = report_of(tmp_path, VERDICT)
+    assert (report.ack, report.without_peer) == ("replicated", "refuse")
+    assert report.published == {"replicated": 12}
 
 
 def test_memory_is_that_of_the_longest_life_of_each_process(journal, times, tmp_path):

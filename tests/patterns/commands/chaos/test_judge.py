@@ -5,79 +5,9 @@ import json
 import pytest
 
 from patterns.clone.messages import make_sequence
-from patterns.commands.chaos.journal import Journal
 from patterns.commands.chaos.judge import Judge, judge_again
 from patterns.commands.chaos.merged import CHAOS
-
-PUBLISHED_TO_TOLD = 0.001
-
-
-class Story:
-    """The journals of a run that a test tells: a pair, a writer, and what they do."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.now = 100.0
-        self.journals = {}
-        self.sequence = 0
-        self.uuids = 0
-        self.write(CHAOS, "plan", subtrees={"writer": [""], "reader": ["/a/"]})
-        for name in ("primary", "backup", "writer", "reader"):
-            self.write(CHAOS, "born", who=name)
-
-    def write(self, name, what, /, **fields):
-        if name not in self.journals:
-            life = "" if name == CHAOS else ".1"
-            path = self.folder / f"{name}{life}.jsonl"
-            self.journals[name] = Journal(path, clock=self.clock)
-        return self.journals[name].write(what, **fields)
-
-    def clock(self):
-        self.now += PUBLISHED_TO_TOLD
-        return self.now
-
-    def lead(self, server, epoch, fork=0, entries=()):
-        self.write(server, "begin", fork=fork, map=list(entries))
-        self.sequence = make_sequence(epoch, 0)
-        self.write(server, "number", sequence=self.sequence)
-
-    def put(
-        self, server, key="/a/1", body="x", *, heard_as=None, by="writer", level="applied", peer=""
-    ):
-        """A write: invoked, published, told to both clients; its `peer` has it as well."""
-        self.uuids += 1
-        uuid = f"{self.uuids:032x}"
-        self.invoke(by, uuid, key, body, level)
-        self.publish(server, uuid, key, body, peer)
-        heard = body if heard_as is None else heard_as
-        told = [["put", key, heard, self.uuids == 1]]
-        answer = [["acknowledged", uuid, self.sequence]]
-        self.write("writer", "told", sequence=self.sequence, live=True, effects=told + answer)
-        self.write("reader", "told", sequence=self.sequence, live=True, effects=told)
-
-    def invoke(self, client, uuid, key="/a/1", body="x", level="applied"):
-        fields = {"key": key, "body": body, "ttl": 0.0, "level": level, "seen": None}
-        self.write(client, "invoked", uuid=uuid, number=self.uuids, **fields)
-
-    def publish(self, server, uuid, key="/a/1", body="x", peer=""):
-        self.sequence += 1
-        update = [key, bytes.fromhex(uuid).decode("latin-1"), "", body]
-        self.write(server, "stored", sequence=self.sequence, update=update)
-        confirmed = self.sequence if peer else 0
-        if peer:
-            self.write(peer, "copy", sequence=self.sequence)
-        fields = {"sequence": self.sequence, "confirmed": confirmed, "holds_back": False}
-        self.write(server, "published", update=[*update[:3], ""], **fields)
-
-    def settle(self):
-        self.write(CHAOS, "settled", healed_at=self.now)
-        for journal in self.journals.values():
-            journal.close()
-
-    def verdict(self):
-        self.settle()
-        verdict = judge_again(self.folder).verdict()
-        return [text.partition(" ")[0] for text in verdict["first"]]
+from tests.patterns.commands.chaos.stories import Story, fault, kill_primary
 
 
 @pytest.fixture
@@ -175,17 +105,6 @@ def test_a_process_that_ends_by_itself_is_found(story):
 def test_what_the_chaos_has_found_itself_counts(story):
     story.write(CHAOS, "violates", invariant="I10", text="reader holds another map")
     assert story.verdict() == ["I10"]
-
-
-def fault(story, number, name, kind, seconds, *nodes):
-    until = story.now + seconds
-    fields = {"name": name, "kind": kind, "nodes": nodes, "until": until}
-    story.write(CHAOS, "fault", number=number, **fields)
-
-
-def kill_primary(story):
-    fault(story, 1, "kill active", "crash", 5.0, "primary")
-    story.write(CHAOS, "dead", who="primary", expected=True)
 
 
 def test_a_failover_is_measured_at_every_client(story):

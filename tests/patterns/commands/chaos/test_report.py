@@ -13,10 +13,13 @@ YOUNG = Memory(1200, 4.2, 50, [16.0], None, ((16, 16), (16, 17)))
 REPORT = Report(
     where="on loopback",
     seed=7,
+    ack="applied",
+    without_peer="degrade",
     seconds=600.0,
     faults={"kill active": 20, "cut pair, one way": 40},
+    published={"replicated": 11, "applied": 12400},
     acknowledged={"applied": 12345},
-    failed={"timeout": 2, "crashed": 5, "conflict": 9, "applied": 4},
+    failed={"timeout": 2, "crashed": 5, "conflict": 9, "applied": 4, "unreplicated": 6},
     unanswered=1,
     lost={"applied": 3},
     overwritten={"applied": 2},
@@ -37,10 +40,12 @@ REPORT = Report(
 def test_the_table_says_it_all():
     lines = {line[:24].strip(): line[24:] for line in REPORT.table().splitlines()}
     assert lines["time"] == "10.0 minutes, on loopback, seed 7"
+    assert lines["servers"] == "--ack applied --without-peer degrade"
     assert lines["faults"] == "60, one every 10.0 s"
     assert lines["acknowledged applied"] == "12,345"
     assert lines["unknown"].startswith("8 ")
     assert lines["told as only applied"].startswith("4 ")
+    assert lines["refused, unreplicated"].startswith("6 ")
     assert lines["refused"].startswith("9 ")
     assert lines["lost applied"] == "3, and 2 that were overwritten since"
     assert lines["failover, kill active"] == "p50 1.00 s, p99 3.00 s, longest 3.00 s, seen 3 times"
@@ -54,9 +59,20 @@ def test_the_table_says_it_all():
     assert "   40  cut pair, one way" in REPORT.table()
 
 
+def test_a_policy_is_told_with_what_came_of_it():
+    report = replace(REPORT, ack="replicated", without_peer="refuse")
+    lines = {line[:24].strip(): line[24:] for line in report.table().splitlines()}
+    assert lines["servers"] == "--ack replicated --without-peer refuse"
+    assert lines["published, on both"].startswith("11 ")
+    assert lines["published, on one"].startswith("12,400,")
+    assert "published" not in REPORT.table()  # nobody waits for the passive server there
+
+
 def test_the_json_is_one_object():
     report = json.loads(REPORT.as_json())
     assert report["passed"] is True
+    assert (report["ack"], report["without_peer"]) == ("applied", "degrade")
+    assert report["published"] == {"replicated": 11, "applied": 12400}
     failovers = {"kill active": {"p50": 1.0, "p99": 3.0, "p100": 3.0, "seen": 3}}
     assert report["failovers"] == failovers
     assert report["memory"]["plain"]["slope"] is None
