@@ -24,7 +24,7 @@ SEED = 2747  # the active server is killed, stopped, and the link cut one way, a
 def alter(folder, name, change):
     """Change the lines of the longest journal of a process."""
     path = max(folder.glob(f"{name}.*.jsonl"), key=lambda each: each.stat().st_size)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     change(lines)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
