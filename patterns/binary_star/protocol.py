@@ -449,7 +449,7 @@ class BinaryStarProtocol:
                 self._refused += 1
                 return [RefuseRequest()]
             case Action.LEAD:
-                return [self._lead(event)]
+                return [self._lead(event, old)]
             case Action.FOLLOW:
                 return [BecomePassive(self._diverged_since(event, old))]
             case Action.REPORT_WON:
@@ -469,10 +469,11 @@ class BinaryStarProtocol:
             return None
         return diverged_since(self._own(), self.peer.progress)
 
-    def _lead(self, event: Event) -> BecomeActive:
+    def _lead(self, event: Event, old: State) -> BecomeActive:
         if event in (Event.PEER_ACTIVE_LOSES, Event.PROMOTE) and self.peer is not None:
             self._settled = self.peer.progress.epoch  # an operator's word is not put to the vote
-        self._epoch = max(self.epoch, self._peer_epoch) + 1
+        # At this very moment, the peer to which it hands over may begin the next one.
+        self._epoch = max(self.epoch, self._peer_epoch) + (2 if old is State.LEAVING else 1)
         return BecomeActive(self._epoch, forced=event in _WITH_ANY_COPY)
 
 
