@@ -25,6 +25,7 @@ class Fork:
         self.writes = 0
         self.deletions: dict[bytes, Frames] = {}  # by clients, of keys that are gone
         self._sequence = 0
+        self._first = 0  # the first number of this activity
         self._began = 0  # the epoch in which this server became active by itself
         self._epoch_floor = epoch
 
@@ -36,9 +37,21 @@ class Fork:
         self._sequence = sequence
         self.writes = 0
         self.deletions.clear()
-        new_epoch = max(epoch, epoch_of(sequence) + 1, self._epoch_floor + 1)
-        self._began = 0 if force else new_epoch  # who leads by an operator's word may have nothing
-        return make_sequence(new_epoch, 0)
+        self._first = self._new_epoch(sequence, epoch)
+        # Who leads by an operator's word may have nothing.
+        self._began = 0 if force else epoch_of(self._first)
+        return self._first
+
+    def go_on(self, sequence: int, epoch: int) -> int:
+        """The server, which is active, begins a new epoch; the number that it goes on from.
+
+        What it has done since the fork its peer may still not have heard of.
+        """
+        self._sequence = self._sequence or self._first
+        return self._new_epoch(sequence, epoch)
+
+    def _new_epoch(self, sequence: int, epoch: int) -> int:
+        return make_sequence(max(epoch, epoch_of(sequence) + 1, self._epoch_floor + 1), 0)
 
     def receive_epoch(self, epoch: int) -> None:
         """Somebody has seen this epoch: the next one begins above it."""

@@ -255,11 +255,13 @@ class ServerProtocol:
         if self.state is ServerState.SYNCING and not force:
             raise NotSynchronised("the copy of the active's data is not complete")
         self._follower.end()
-        if self.state is not ServerState.ACTIVE:
+        if self.state is ServerState.ACTIVE:
+            self.store.sequence = self._fork.go_on(self.sequence, epoch)
+        else:
             self._departures.end()
+            self.store.sequence = self._fork.begin(self.sequence, epoch, force=force)
         self.state = ServerState.ACTIVE
         self.suspended = False
-        self.store.sequence = self._fork.begin(self.sequence, epoch, force=force)
         self._heartbeats.begin(now)
         if self._figures is not None:
             self._figures.begin(now)
