@@ -26,8 +26,10 @@ from patterns.clone.levels import FEATURE as LEVELS
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
+    MAX_COUNTER,
     Frames,
     MalformedMessage,
+    counter_of,
     epoch_of,
     heartbeat,
     make_sequence,
@@ -219,13 +221,23 @@ class ServerProtocol:
         """Do what is due: expire, beat, forget; or say hello once more to who does not answer."""
         self._holdings.duplicates.expire(now)
         if self.serving:
-            effects = self._settle(now)
+            effects = self._settle(now) + self._renew_epoch(now)
             for key in self.store.expire(now, self.expire_limit):
                 self._expired += 1
                 effects += self._ordering.order_own(key, b"o=ttl\n", b"", now)
             return effects + self._tell_figures(now) + self._beat_if_due(now)
         self._holdings.pending.expire(now)
         return self._follow(self._follower.tick(now))
+
+    def _renew_epoch(self, now: float) -> list[Effect]:
+        """Go on in a new epoch long before the counter runs over into one.
+
+        The next one may be the peer's, which has taken over and is not heard: so in the next but
+        one.
+        """
+        if counter_of(self.sequence) <= MAX_COUNTER // 2:
+            return []
+        return self.receive_epoch(epoch_of(self.sequence) + 1, now)
 
     def _tell_figures(self, now: float) -> list[Effect]:
         if self._figures is None or now < self._figures.due_at:
