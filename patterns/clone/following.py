@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from patterns.clone.holdings import Holdings
 from patterns.clone.messages import (
     MAX_BODY,
+    OWN,
     Frames,
     MalformedMessage,
     check_content,
@@ -238,7 +239,8 @@ class Follower:
             self._fail_sync(now)
             return [OutOfSync()]
         self.replicated += 1
-        holdings.duplicates.remember(frames[2], sequence, frames[0], now)
+        if frames[3] not in OWN:  # nobody sends one of those again
+            holdings.duplicates.remember(frames[2], sequence, frames[0], now)
         return []
 
     # --- the snapshot

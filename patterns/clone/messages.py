@@ -56,6 +56,10 @@ _unpack_sequence = _SEQUENCE.unpack
 NO_SEQUENCE = _pack_sequence(0)
 _PACKED = b"pack=1\n"
 
+# The properties of the updates of a server's own: a value has expired, a figure has changed.
+EXPIRED, FIGURE = b"o=ttl\n", b"o=sys\n"
+OWN = frozenset({EXPIRED, FIGURE})
+
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _VALUE = re.compile(r"[ -<>-~]*")  # printable ASCII without "="
 _TTL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
