@@ -83,6 +83,7 @@ class Follower:
         self._max_body = max_body
         self._asked_at = 0.0
         self._hello_at = float("inf")  # the next one, if nothing comes before
+        self._answer_wait = self._silence
         self._answered = False  # this attempt has had its first position
         self._collecting = make_store()
         self._collected = 0
@@ -105,6 +106,7 @@ class Follower:
         """Follow the active server: fetch its data, keep the own copy until that is complete."""
         self.following = True
         self.complete = False
+        self._answer_wait = self._silence
         return self._say_hello(now)
 
     def end(self) -> None:
@@ -124,7 +126,9 @@ class Follower:
         self.attempt += 1
         self._answered = False
         self._asked_at = now
-        self._hello_at = now + self._silence
+        # An answer takes an active server with many leases longer than its heartbeats.
+        self._hello_at = now + self._answer_wait
+        self._answer_wait = min(2 * self._answer_wait, max(self._silence, self._sync_timeout))
         self._forget_collected()
         return [SayHello(self.attempt, self.sequence if self.complete else 0, self.sequence)]
 
@@ -170,6 +174,7 @@ class Follower:
 
     def _receive_position(self, position: int, now: float) -> list[Effect]:
         first, self._answered = not self._answered, True
+        self._answer_wait = self._silence
         if not self.complete:
             if first:  # the snapshot follows
                 self._hello_at = now + self._sync_timeout
