@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import zmq
@@ -56,7 +57,8 @@ class LinkSender(Handler):
         try:
             effects = server.protocol.receive_from_passive(identity, frames, self.reactor.now())
         except OtherVersion:
-            self._router.try_send(identity, *encode_version())
+            with suppress(zmq.ZMQError):  # it may have gone
+                self._router.try_send(identity, *encode_version())
             raise
         server.carry_out(effects)
         self._flush()  # the answer to a hello comes before the snapshot, and before every update
