@@ -183,7 +183,7 @@ class Replication:
         for entry in self._outgoing:
             if isinstance(entry, int):
                 break
-            size += len(entry[4])
+            size += len(entry[3]) + len(entry[4])
             if entries and (size > APPEND_BYTES or len(entries) == APPEND_ENTRIES):
                 break
             entries.append(entry)
