@@ -143,10 +143,12 @@ class SnapshotSender(Handler):
         # A client that takes nothing must not keep the others waiting.
         return len(self._transfers) - self._blocked + self._promised() < MAX_UNDER_WAY
 
-    def _admit(self) -> None:
+    def _admit(self, ends_at: float) -> None:
         while self._waiting and self._on_turn is not None and self._has_place():
             identity, (subtree, packed) = self._waiting.popitem(last=False)
             self._on_turn(identity, subtree, packed)
+            if self.reactor.now() >= ends_at:  # to fix a snapshot with many leases takes long
+                break
 
     def _refuse(self, identity: bytes) -> None:
         self.refuse("too many snapshots under way", identity=identity.hex())
@@ -217,7 +219,7 @@ class SnapshotSender(Handler):
                 self.given_up += 1
             if taken and (not transfer.done or self.reactor.now() >= ends_at):
                 break
-        self._admit()
+        self._admit(ends_at)
         if not self._transfers:
             self._packs = None
         elif moved:
