@@ -879,3 +879,13 @@ def test_an_epoch_is_above_all_that_were_heard_from_a_peer_that_has_forgotten_th
         protocol.receive_peer_state(peer.encode(), 0.1)
     (lead,) = [each for each in protocol.promote(0.2) if isinstance(each, BecomeActive)]
     assert lead.epoch == 8
+
+
+def test_a_server_ordered_to_lead_while_it_hands_over_leaves_the_next_epoch_to_its_peer():
+    """The peer may begin it at this very moment."""
+    own = Progress(epoch=7, sequence=1)
+    star = server(progress=own)
+    star.state = State.LEAVING
+    star.receive_peer_state(beat(progress=own), 0.1)
+    (lead,) = [each for each in star.promote(0.2) if isinstance(each, BecomeActive)]
+    assert lead.epoch == 9

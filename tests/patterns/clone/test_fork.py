@@ -47,6 +47,24 @@ class TestEpochs:
         assert fork.progress(sequence).writes == 0
         assert given_up(fork, 0) == []
 
+    def test_one_that_goes_on_in_a_new_epoch_has_forked_where_it_did(self):
+        """Its peer may not have heard of any of it."""
+        fork = Fork()
+        fork.begin(make_sequence(3, 7), 0, force=False)
+        fork.writes += 5
+        fork.remember_deletion(update(1, b"/a", b"", epoch=4))
+        sequence = fork.go_on(make_sequence(4, 5), 6)
+        assert sequence == make_sequence(6, 0)
+        progress = fork.progress(sequence)
+        assert (progress.fork_sequence, progress.writes) == (make_sequence(3, 7), 5)
+        assert given_up(fork, make_sequence(3, 7)) == [(b"/a", b"")]
+
+    def test_one_that_began_with_nothing_and_goes_on_has_data(self):
+        fork = Fork()
+        sequence = fork.begin(0, 0, force=False)
+        progress = fork.progress(fork.go_on(sequence + 1, 0))
+        assert (progress.fork_epoch, progress.fork_sequence) == (1, sequence)
+
 
 class TestLackingData:
     def test_one_that_began_with_nothing_lacks_what_is_older_than_its_epoch(self):

@@ -9,7 +9,7 @@ import zmq
 from patterns.binary_star.messages import State
 from patterns.clone.client import WriteError
 from patterns.clone.client_protocol import ClientState
-from patterns.clone.messages import snapshot_request
+from patterns.clone.messages import epoch_notice, epoch_of, snapshot_request
 from patterns.clone.server_protocol import ServerState
 
 from .services import (
@@ -684,3 +684,32 @@ def test_only_the_active_beats(service):
     assert len(heartbeats(primary.arrived)) >= 5
     assert backup.arrived == []
     assert updates(primary.arrived) == []
+
+
+def test_bs_3_f1_the_winner_of_a_conflict_reports_all_that_it_gives_up_later(service):
+    """The loser has not heard that it lost, and is told of the winner's epoch by a client."""
+    primary, backup = service.pair()
+    ours, theirs = service.writer(5558), service.writer(5568)
+    service.network.partition("primary", "backup")
+    service.loop.advance(3.0)
+    dealer = service.dealer(BACKUP)
+    dealer.send(*snapshot_request())
+    service.loop.run_pending()
+    assert states(primary, backup) == [ACTIVE, ACTIVE]
+    for number in range(9):
+        ours.send(*update(b"/ours/%d" % number, b"1"))
+    theirs.send(*update(b"/theirs", b"1"))
+    service.loop.run_pending()
+    epoch = epoch_of(backup.protocol.sequence)
+    service.network.heal()
+    service.loop.run_until(lambda: epoch_of(primary.protocol.sequence) > epoch)
+    service.network.partition("primary", "backup", reset=True)
+    dealer.send(*epoch_notice(epoch_of(primary.protocol.sequence)))
+    for number in range(20):
+        theirs.send(*update(b"/theirs/%d" % number, b"1"))
+    service.loop.advance(1.0)
+    assert states(primary, backup) == [ACTIVE, ACTIVE]
+    service.network.heal()
+    settle(service, primary, backup)
+    assert active_of(primary, backup) is backup
+    assert primary.diverged == 9
