@@ -131,7 +131,8 @@ class SnapshotSender(Handler):
     def request(self, identity: bytes, subtree: bytes, packed: bool) -> None:
         """A client wants a snapshot: in its turn, which is at once if there is no storm."""
         assert self._on_turn is not None
-        if not self._waiting and self._has_place():
+        # Of those who come in one turn of the loop, the first only: to fix a snapshot takes long.
+        if not self._waiting and not self._scheduled and self._has_place():
             self._on_turn(identity, subtree, packed)
         elif self.under_way >= MAX_SNAPSHOTS and identity not in self._waiting:
             self._refuse(identity)
