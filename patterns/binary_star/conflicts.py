@@ -42,13 +42,16 @@ def writes_since_fork(own: Progress, theirs: Progress) -> tuple[int, int]:
 
 def began_anew(server: Progress, other: Progress) -> bool:
     """True if an active server began with nothing, and the other one with data that is not its."""
-    theirs = (server.fork_epoch, server.epoch)
-    return not server.fork_sequence and other.fork_sequence > 0 and other.fork_epoch not in theirs
+    return other.fork_sequence > 0 and lacks_data_of(server, other.fork_epoch)
 
 
 def lacks_data_of(server: Progress, epoch: int) -> bool:
-    """True if an active server began with nothing when there was data in that epoch already."""
-    return not server.fork_sequence and 0 < epoch < server.fork_epoch
+    """True if an active server began with nothing, and what is of that epoch is not of its data.
+
+    Who leads by an operator's word tells no `fork_epoch`: it lacks nothing.
+    """
+    anew = server.fork_epoch > 0 and not server.fork_sequence
+    return anew and epoch > 0 and not server.fork_epoch <= epoch <= server.epoch
 
 
 def diverged_since(own: Progress, theirs: Progress) -> int:

@@ -368,6 +368,8 @@ class BinaryStarProtocol:
         if peer.state is State.LEAVING:
             return Event.PEER_HANDS_OVER if self._may_take_over(peer) else Event.PEER_LEAVING
         ahead = self._is_ahead(peer)
+        if self.state is State.ACTIVE and lacks_data_of(self._own(), peer.progress.epoch):
+            ahead = ahead and peer.state is State.PASSIVE  # an old copy is for its holder to lead
         if peer.state is State.PASSIVE:
             return Event.PEER_PASSIVE_AHEAD if ahead else Event.PEER_PASSIVE
         return Event.PEER_SYNCING_AHEAD if ahead else Event.PEER_SYNCING
@@ -391,9 +393,17 @@ class BinaryStarProtocol:
             if ours_to_decide and not self._is_answer(peer):
                 return Event.PEER_ACTIVE_UNSURE
             return event
+        return Event.PEER_ACTIVE_ANEW if self._began_anew(peer) else Event.PEER_ACTIVE
+
+    def _began_anew(self, peer: PeerState) -> bool:
+        """True if what we hold, as passive, is not of the peer's data, which began with nothing."""
+        held = self._progress().epoch
         follows = self.state in (State.PASSIVE, State.SYNCING)
-        anew = follows and lacks_data_of(peer.progress, self._progress().epoch)
-        return Event.PEER_ACTIVE_ANEW if anew else Event.PEER_ACTIVE
+        if not follows or not lacks_data_of(peer.progress, held):
+            self._conflict_after_beat = None
+            return False
+        # What waited in the network may be older than an epoch that we know from the peer itself.
+        return held < peer.progress.fork_epoch or self._is_answer(peer)
 
     def _is_answer(self, peer: PeerState) -> bool:
         """True if the peer has heard what we sent since we first saw that both are active."""

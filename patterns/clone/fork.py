@@ -6,6 +6,7 @@ who of them leads, and tells what the other one gives up.
 
 from __future__ import annotations
 
+from patterns.binary_star.conflicts import lacks_data_of
 from patterns.binary_star.messages import Progress
 from patterns.clone.messages import Frames, epoch_of, make_sequence, sequence_of
 from patterns.clone.store import KeyValueStore
@@ -71,12 +72,13 @@ class Fork:
         gone = (frames for frames in deletions if sequence_of(frames) > sequence)
         return (*store.changed_since(sequence), *gone)
 
-    def lacks_data_of(self, sequence: int) -> bool:
-        """True if it began with nothing when others held this: who says so has to lead, not follow.
+    def lacks_data_of(self, held: int, sequence: int) -> bool:
+        """True if it began with nothing, and what is held elsewhere is not of its data.
 
-        The two hear of each other in their heartbeats, but perhaps a little later.
+        Its data reach up to `sequence`. Who holds the other has to lead, not follow: the two hear
+        of each other in their heartbeats, but perhaps a little later.
         """
-        return not self._sequence and 0 < epoch_of(sequence) < self._began
+        return lacks_data_of(self.progress(sequence), epoch_of(held))
 
     def progress(self, sequence: int) -> Progress:
         """How far a server has come that holds all up to `sequence`."""

@@ -336,7 +336,7 @@ class ServerProtocol:
             self.replication.receive_held(identity, decode_held(frames), self.sequence, now)
             return self._settle(now)
         sequence, held = decode_hello(frames)
-        if not self.serving or self._fork.lacks_data_of(held):
+        if not self.serving or self._fork.lacks_data_of(held, self.sequence):
             self._snapshots_refused += 1
             return []
         self.replication.attach(identity, sequence, self.sequence, now)

@@ -111,7 +111,10 @@ def _check_overlaps(history: History, now: float) -> None:
         for other in activities[number + 1 :]:
             begin = max(one.began, other.began)
             end = min(one.ended or now, other.ended or now)
-            if one.node != other.node and end - begin > _excused_until(history, begin, end) - begin:
+            away = any(since <= begin and end <= until for since, until in one.absences)
+            if one.node == other.node or away:
+                continue
+            if end - begin > _excused_until(history, begin, end) - begin:
                 text = f"{one.node} and {other.node} are both active from {begin:.3f} s"
                 history.violate("I2'", end, text)
 

@@ -79,6 +79,7 @@ class Activity:
         self.began = at
         self.ended: float | None = None
         self.died: float | None = None  # with its process, which had not yielded before
+        self.absences: list[tuple[float, float]] = []  # it handed over, in vain, and served nobody
         self.yielded: float | None = None  # when it was given up for the peer's history
         self.fork = fork
         self.epoch = 0

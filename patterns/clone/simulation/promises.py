@@ -39,15 +39,31 @@ def why_gone(history: History, sequence: int) -> str:
     """Why what both servers held is gone; "" if it is not, or must not be.
 
     Each copy of it has died with its server before another one was made: so both have, each within
-    the other's recovery. None was given up for another history.
+    the other's recovery. None was given up for another history, but for that of a server which has
+    lost its memory after its clock was set back: nothing tells its epochs from newer data.
     """
     died: set[str] = set()
     for copy in history.holders(sequence):
         if copy.died:
             died.add(copy.node)
         elif not _handed_on(history, copy, sequence):
-            return ""
+            return _given_up_to_the_past(history, copy, sequence)
     return "both servers died with it" if len(died) > 1 else ""
+
+
+def _given_up_to_the_past(history: History, copy: Copy, sequence: int) -> str:
+    """Whether somebody began with nothing below the epoch of an update, as its clock went back."""
+    below = any(
+        activity.node in history.set_back
+        and activity.node != copy.node
+        and not activity.fork
+        and activity.epoch < epoch_of(sequence)
+        and copy.ended is not None
+        and activity.began < copy.ended
+        for activity in history.activities
+        if activity.began > history.by_epoch[epoch_of(sequence)].began
+    )
+    return "its copy was given up to a server whose clock was set back" if below else ""
 
 
 def _handed_on(history: History, copy: Copy, sequence: int) -> bool:

@@ -129,7 +129,9 @@ class ServerRecorder:
         self._left_at = self.now
 
     def stays(self) -> None:
-        """The peer has not taken over."""
+        """The peer has not taken over, or nobody knows that it has."""
+        if self.activity is not None and self._left_at is not None:
+            self.activity.absences.append((self._left_at, self.now))
         self._left_at = None
 
     def number(self, sequence: int) -> None:

@@ -351,6 +351,33 @@ class TestPassives:
         assert star.state is State.ACTIVE
         assert BecomeActive(4, forced=True) in effects
 
+    @pytest.mark.parametrize("state", [State.PASSIVE, State.SYNCING])
+    def test_f9_nor_one_that_began_with_nothing_and_whose_clock_went_back(self, state):
+        """What says so may have waited in the network: it must have heard us."""
+        star = server(BACKUP, Progress(5, 9), state=state)
+        empty = Progress(3, 20, 2, fork_epoch=3, fork_sequence=0)
+        star.heartbeat_frame()
+        for now in (1.0, 1.1):
+            star.receive_peer_state(beat(PRIMARY, State.ACTIVE, empty, heard=1), now)
+            assert star.state is state
+        star.heartbeat_frame()
+        effects = star.receive_peer_state(beat(PRIMARY, State.ACTIVE, empty, heard=2), 1.2)
+        assert BecomeActive(6, forced=True) in effects
+
+    def test_a_passive_server_follows_one_that_began_with_nothing_in_all_its_epochs(self):
+        star = server(BACKUP, Progress(5, 9), state=State.PASSIVE)
+        ours = Progress(7, 20, 2, fork_epoch=3, fork_sequence=0)
+        for heard in range(4):
+            star.heartbeat_frame()
+            star.receive_peer_state(beat(PRIMARY, State.ACTIVE, ours, heard=heard), float(heard))
+        assert star.state is State.PASSIVE
+
+    def test_f9_who_began_with_nothing_leaves_an_old_copy_of_a_later_epoch_to_its_holder(self):
+        began = Progress(3, 20, 2, fork_epoch=3, fork_sequence=0)
+        star = server(PRIMARY, began, state=State.ACTIVE)
+        effects = star.receive_peer_state(beat(BACKUP, State.SYNCING, Progress(4, 5)), 1.0)
+        assert (effects, star.epoch) == ([], 3)
+
     @pytest.mark.parametrize("fork", [(1, 0), (1, 5)], ids=["nothing, and then ours", "our data"])
     def test_f9_a_passive_server_follows_one_that_holds_its_data(self, fork):
         star = server(BACKUP, Progress(1, 9), state=State.PASSIVE)

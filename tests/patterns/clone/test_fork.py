@@ -67,22 +67,26 @@ class TestEpochs:
 
 
 class TestLackingData:
-    def test_one_that_began_with_nothing_lacks_what_is_older_than_its_epoch(self):
+    """What others hold, told by a server that began in epoch 5 and has reached epoch 7."""
+
+    def lacks(self, fork, epoch):
+        return fork.lacks_data_of(make_sequence(epoch, 1), make_sequence(7, 30))
+
+    def test_one_that_began_with_nothing_lacks_what_is_of_other_epochs_than_its_own(self):
         fork = Fork(epoch=4)
         fork.begin(0, 0, force=False)
-        assert fork.lacks_data_of(make_sequence(3, 1))
-        assert not fork.lacks_data_of(make_sequence(5, 1))
-        assert not fork.lacks_data_of(0)
+        assert [epoch for epoch in range(1, 10) if self.lacks(fork, epoch)] == [1, 2, 3, 4, 8, 9]
+        assert not fork.lacks_data_of(0, make_sequence(7, 30))
 
     def test_one_that_began_with_data_lacks_none(self):
         fork = Fork(epoch=4)
         fork.begin(make_sequence(2, 1), 0, force=False)
-        assert not fork.lacks_data_of(make_sequence(3, 1))
+        assert not self.lacks(fork, 3)
 
     def test_who_leads_by_an_operators_word_leads_whatever_others_held(self):
         fork = Fork(epoch=4)
         fork.begin(0, 0, force=True)
-        assert not fork.lacks_data_of(make_sequence(3, 1))
+        assert not self.lacks(fork, 3)
 
 
 class TestWhatIsGivenUp:

@@ -1,13 +1,13 @@
 """The checker sees: of every invariant a violation is planted, and it is found, alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from patterns.clone.messages import KVMessage, make_sequence
 from patterns.clone.simulation.checker import RECOVERY_SECONDS, check
 from patterns.clone.simulation.history import EVERYTHING, Copy, Entry, History, Write
-from patterns.clone.simulation.promises import check_promotion
+from patterns.clone.simulation.promises import check_promises, check_promotion
 
 LOST_SLOWLY = 5.0
 
@@ -112,6 +112,19 @@ def test_i2_two_actives_for_longer_than_the_reason(story):
     assert story.verdict(last) == []
     story.now = 9.0
     assert story.verdict(last) == ["I2'"]
+
+
+def test_i2_a_server_that_hands_over_in_vain_serves_nobody_meanwhile(story):
+    """Who took over died before anybody heard of it (mixed, 10572479)."""
+    first = story.lead("primary", 1)
+    story.now = 3.0
+    story.lead("backup", 2).ended = 3.5
+    story.now = 5.0
+    first.absences.append((3.1, 4.0))
+    assert story.verdict(first) == ["I2'"]
+    story.history.violations.clear()
+    first.absences.append((2.9, 4.0))
+    assert story.verdict(first) == []
 
 
 def test_i4_the_map_is_not_what_the_updates_make(story):
@@ -299,6 +312,37 @@ def test_i6b_what_both_servers_held_is_overwritten_and_gone(story):
     last = lead_without(story, first)
     story.write(story.put(last))
     assert story.verdict(last) == ["I6b"]
+
+
+@pytest.mark.parametrize(
+    ("set_back", "fork", "epoch", "verdict"),
+    [
+        ({"primary"}, 0, 2, []),
+        (set(), 0, 2, ["I6b"]),
+        ({"backup"}, 0, 2, ["I6b"]),
+        ({"primary"}, make_sequence(1, 1), 2, ["I6b"]),
+        ({"primary"}, 0, 6, ["I6b"]),
+    ],
+)
+def test_i6b_it_is_given_up_to_who_began_with_nothing_in_the_past(
+    story, set_back, fork, epoch, verdict
+):
+    """The primary died, and came back with its clock set back (mixed, 10533727)."""
+    first, _, (one, other) = both_hold(story)
+    first.epoch = 5
+    first.entries[0] = replace(first.entries[0], sequence=make_sequence(5, 1))
+    story.history.by_epoch = {5: first}
+    story.history.promised = {make_sequence(5, 1): 1.0}
+    one.store.sequence = other.store.sequence = make_sequence(5, 1)
+    story.end(one, died=True)
+    story.history.set_back |= set_back
+    first.ended = first.died = story.now
+    last = story.lead("primary", epoch, fork)
+    story.now += 1.0
+    story.end(other)
+    story.copy("backup", make_sequence(epoch, 1))
+    check_promises(story.history, last, story.now)
+    assert [each.invariant for each in story.history.violations] == verdict
 
 
 def test_i6b_both_servers_died_with_it(story):
