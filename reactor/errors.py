@@ -27,5 +27,17 @@ class WrongThread(ReactorError):
     """A stream was touched from another thread; `Reactor.call_soon_threadsafe` is the door."""
 
 
+def as_exception(error: BaseException) -> Exception:
+    """What `on_error` is told of an error in a hook.
+
+    Nobody cancels a hook that the loop calls: a CancelledError is that of something it has asked.
+    """
+    if isinstance(error, Exception):
+        return error
+    told = ReactorError("a hook has let a CancelledError out")
+    told.__cause__ = error
+    return told
+
+
 class PeerError(ReactorError):
     """A peer broke the protocol: its message is refused, counted and logged; the loop goes on."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import structlog
-
 from reactor.errors import PeerError, ReactorError
+from reactor.logs import Logger, get_logger
 from reactor.statistics import HandlerStatistics
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ class Handler:
         return self._reactor
 
     @property
-    def log(self) -> Any:
-        """A structlog logger that names this handler."""
-        return structlog.get_logger("reactor").bind(handler=self.name or type(self).__name__)
+    def log(self) -> Logger:
+        """A structlog logger that names this handler; no call of it raises."""
+        return get_logger(handler=self.name or type(self).__name__)
 
     def statistics(self) -> HandlerStatistics:
         """Return a frozen snapshot of this handler's counters."""
@@ -129,7 +129,7 @@ class Handler:
         reactor = self.reactor
         try:
             reactor.spawn(self.on_error(error))
-        except Exception as second:
+        except (Exception, CancelledError) as second:
             self.log.error("on_error failed", exc_info=second)
         reactor.handler_failed(error)
 

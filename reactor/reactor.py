@@ -10,13 +10,13 @@ from itertools import chain
 from types import TracebackType
 from typing import Any
 
-import structlog
 import zmq
 
 from reactor.channels import Network, ZmqNetwork
 from reactor.endpoints import Side
-from reactor.errors import ReactorError
+from reactor.errors import ReactorError, as_exception
 from reactor.handlers import Handler, Hook
+from reactor.logs import get_logger
 from reactor.statistics import ReactorStatistics
 from reactor.streams import Policy, Stream
 from reactor.timers import OneShotTimer, PeriodicTimer
@@ -332,7 +332,7 @@ class Reactor:
 
     def timer_failed(self, error: Exception) -> None:
         """A timer's callback that belongs to no handler raised."""
-        structlog.get_logger("reactor").error("timer callback failed", exc_info=error)
+        get_logger().error("timer callback failed", exc_info=error)
         self.handler_failed(error)
 
     def timer_fired(self, timer: object, lateness: float, seconds: float) -> None:
@@ -348,6 +348,18 @@ class Reactor:
     # The end
 
     async def _shutdown(self) -> None:
+        try:
+            await self._stop_in_order()
+        finally:  # who cancels all tasks cancels this one too, and then waits for `stopped`
+            self._close_streams(list(self._streams), 0)
+            try:
+                await self._close_network()
+            finally:
+                self._running = False
+                assert self._stopped is not None
+                self._stopped.set()
+
+    async def _stop_in_order(self) -> None:
         await self._within(list(self._ends), None)
         await self._finish(self._members(), None)
         for timer in list(self._timers):
@@ -357,15 +369,13 @@ class Reactor:
         self._close_streams(list(self._streams), self._remaining_ms(None))
         for task in list(self._tasks):
             task.cancel()
-        assert self.network is not None and self._stopped is not None
+
+    async def _close_network(self) -> None:
+        assert self.network is not None
         try:
             await self.network.close()
         except TimeoutError:
-            structlog.get_logger("reactor").error(
-                "the context does not terminate: a socket is open"
-            )
-        self._running = False
-        self._stopped.set()
+            get_logger().error("the context does not terminate: a socket is open")
 
     async def _finish(self, members: list[Handler], deadline: float | None) -> None:
         """End quiet handlers: await running hooks, `on_stop` in reverse, flush, close streams."""
@@ -394,8 +404,8 @@ class Reactor:
     def _call_on_stop(self, member: Handler) -> list[Awaitable[None]]:
         try:
             waiting = member.on_stop()
-        except Exception as error:
-            member._hook_failed(error)
+        except (Exception, asyncio.CancelledError) as error:
+            member._hook_failed(as_exception(error))
             return []
         if waiting is None or not isawaitable(waiting):
             return []
@@ -417,7 +427,7 @@ class Reactor:
         hurry.cancel()
         if not work.done():
             waited = round(self.now() - began, 3)  # a hard stop does not wait to the end
-            structlog.get_logger("reactor").warning("not done in time: cancelled", waited=waited)
+            get_logger().warning("not done in time: cancelled", waited=waited)
             work.cancel()
         await asyncio.wait({work, hurry}, timeout=self.stop_timeout)
         if work.done() and not work.cancelled():
@@ -482,7 +492,7 @@ async def _run_logged(waiting: Awaitable[None]) -> None:
     try:
         await waiting
     except Exception as error:
-        structlog.get_logger("reactor").error("hook failed", exc_info=error)
+        get_logger().error("hook failed", exc_info=error)
 
 
 async def _run_reporting(waiting: Awaitable[None], member: Handler) -> None:

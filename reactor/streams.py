@@ -11,12 +11,19 @@ from threading import get_ident
 from time import monotonic
 from typing import Any
 
-import structlog
 import zmq
 
 from reactor.channels import Channel
 from reactor.endpoints import Side, parse_endpoints
-from reactor.errors import EndpointError, OptionError, QueueFull, StreamClosed, WrongThread
+from reactor.errors import (
+    EndpointError,
+    OptionError,
+    QueueFull,
+    StreamClosed,
+    WrongThread,
+    as_exception,
+)
+from reactor.logs import get_logger
 from reactor.statistics import StreamStatistics
 
 MessageHook = Callable[[list[bytes]], "Awaitable[None] | None"]
@@ -106,7 +113,7 @@ class Stream:
         self._receiving = False
         # True while a send may swallow an arrival's edge and no look at the socket is due yet.
         self._unwatched = False
-        self._log = structlog.get_logger("reactor").bind(stream=name)
+        self._log = get_logger(stream=name)
 
     # Endpoints and options
 
@@ -292,8 +299,8 @@ class Stream:
                 waiting = hook(frames)
                 if waiting is not None and isawaitable(waiting):
                     self.hold_until_done(waiting)
-            except Exception as error:
-                self.on_error(error)
+            except (Exception, asyncio.CancelledError) as error:
+                self.on_error(as_exception(error))
             now = clock()
             if now - began > longest:
                 longest = now - began
@@ -322,8 +329,8 @@ class Stream:
             began = clock()
             try:
                 taken = hook(messages) or taken
-            except Exception as error:
-                self.on_error(error)
+            except (Exception, asyncio.CancelledError) as error:
+                self.on_error(as_exception(error))
             now = clock()
             self.longest_hook = max(self.longest_hook, now - began)
             left -= taken
@@ -409,8 +416,8 @@ class Stream:
         if self._disconnected_hook is not None:
             try:
                 self._disconnected_hook()
-            except Exception as error:
-                self.on_error(error)
+            except (Exception, asyncio.CancelledError) as error:
+                self.on_error(as_exception(error))
 
     # Sending
 
@@ -562,8 +569,8 @@ class Stream:
         if self._writable_hook is not None:
             try:
                 self._writable_hook()
-            except Exception as error:
-                self.on_error(error)
+            except (Exception, asyncio.CancelledError) as error:
+                self.on_error(as_exception(error))
 
     # Ending
 

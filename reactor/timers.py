@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, Protocol
 
+from reactor.errors import as_exception
+
 
 class TimerOwner(Protocol):
     """What a timer tells its reactor."""
@@ -60,8 +62,8 @@ class OneShotTimer:
             waiting = self._callback(*self._args)
             if waiting is not None and isawaitable(waiting):
                 self._task = self._loop.create_task(_guarded(waiting, self.on_error))
-        except Exception as error:
-            self.on_error(error)
+        except (Exception, asyncio.CancelledError) as error:
+            self.on_error(as_exception(error))
         self._owner.timer_fired(self, began - self.when, self._loop.time() - began)
 
 
@@ -107,8 +109,8 @@ class PeriodicTimer:
             waiting = self._callback()
             if waiting is not None and isawaitable(waiting):
                 self.task = self._loop.create_task(_guarded(waiting, self.on_error))
-        except Exception as error:
-            self.on_error(error)
+        except (Exception, asyncio.CancelledError) as error:
+            self.on_error(as_exception(error))
         self._owner.timer_fired(self, began - self._due, self._loop.time() - began)
         if self.task is not None and not self.task.done():
             self.task.add_done_callback(self._schedule_next)

@@ -6,10 +6,9 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-import structlog
-
 from patterns.clone.client_errors import WatcherTooSlow
 from patterns.clone.watching import Event
+from reactor.logs import get_logger
 
 _JOIN_SECONDS = 1.0
 
@@ -50,7 +49,7 @@ class CallbackThread:
             self._events.put(event)
             return
         self.error = WatcherTooSlow(f"more than {self._limit} events waited")
-        structlog.get_logger("reactor").error("watch ended", reason=str(self.error))
+        get_logger().error("watch ended", reason=str(self.error))
         self._ended = True
         self._events.put(None)
 
@@ -67,6 +66,6 @@ class CallbackThread:
                 try:
                     self._callback(event)
                 except Exception as error:
-                    structlog.get_logger("reactor").error("watch callback failed", exc_info=error)
+                    get_logger().error("watch callback failed", exc_info=error)
         finally:
             self._ended = True  # also at a SystemExit: nobody takes events any more

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 
 from patterns.clone.client_effects import Deleted, Expired, Live, Put, Stale
 from patterns.clone.client_errors import WatcherTooSlow
+from reactor.errors import as_exception
 
 Event: TypeAlias = Put | Deleted | Expired | Live | Stale
 
@@ -97,8 +98,8 @@ class Watch:
             return
         try:
             self._callback(event)
-        except Exception as error:
-            self._on_error(error)
+        except (Exception, asyncio.CancelledError) as error:
+            self._on_error(as_exception(error))
 
     def end(self) -> None:
         """The client has ended."""

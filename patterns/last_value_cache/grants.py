@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import structlog
 import zmq
 
 from reactor import EndpointError, OptionError, Reactor, Stream
 from reactor.endpoints import parse_endpoints
+from reactor.logs import get_logger
 
 _BIND_AGAIN_SECONDS = 0.02
 
@@ -30,7 +30,7 @@ class Grants:
         self.alone = False
         self._stream = stream
         self._endpoints = endpoints
-        self._log = structlog.get_logger("reactor").bind(stream=stream.name)
+        self._log = get_logger(stream=stream.name)
 
     def open(self) -> None:
         """Choose the mode, then bind or connect; raises EndpointError."""

@@ -234,3 +234,58 @@ async def test_an_option_that_does_not_fit_names_handler_stream_and_option(optio
 def test_a_stream_is_opened_on_a_running_reactor_only():
     with pytest.raises(ReactorError, match="running reactor"):
         Reactor().open_stream(zmq.PUB)
+
+
+# A hook that lets a CancelledError out: that of something it has asked, for nobody cancels a hook.
+
+
+class Asking(Recorder):
+    """Raises a CancelledError at the message b"2"."""
+
+    def on_message(self, frames):
+        super().on_message(frames)
+        if frames == [b"2"]:
+            raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("endpoint", ["inproc://five", "tcp://127.0.0.1:*"])
+async def test_a_hook_that_lets_a_cancelled_error_out_gets_all_five(endpoint):
+    async with Reactor() as reactor:
+        handler = Asking(reactor.open_stream(zmq.PULL, f"@{endpoint}"))
+        reactor.register(handler)
+        sender = reactor.open_stream(zmq.PUSH, f">{handler.stream.endpoint}")
+        for body in (b"1", b"2", b"3", b"4", b"5"):
+            sender.send(body)
+        with structlog.testing.capture_logs():
+            async with asyncio.timeout(5):
+                assert len(await handler.received(5)) == 5
+        assert handler.statistics().errors == 1
+
+
+def test_a_tick_that_lets_a_cancelled_error_out_is_followed_by_others(fake_reactor):
+    class Clock(PeriodicHandler):
+        ticks = 0
+
+        def on_tick(self):
+            self.ticks += 1
+            raise asyncio.CancelledError
+
+    clock = Clock()
+    fake_reactor.register(clock)
+    with structlog.testing.capture_logs() as logs:
+        fake_reactor.loop.advance(3.0)
+    assert (clock.ticks, clock.errors) == (3, 3)
+    assert all(isinstance(entry["exc_info"], ReactorError) for entry in logs)
+
+
+def test_an_on_stop_that_lets_a_cancelled_error_out_holds_nobody_up(fake_reactor):
+    class Last(Recorder):
+        def on_stop(self):
+            raise asyncio.CancelledError
+
+    handler = Last(fake_reactor.open_stream(zmq.PULL))
+    fake_reactor.register(handler)
+    with structlog.testing.capture_logs():
+        fake_reactor.stop()
+        fake_reactor.loop.run_until_complete(fake_reactor.stopped())
+    assert handler.stream.closed and handler.errors == 1

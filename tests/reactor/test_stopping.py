@@ -355,3 +355,25 @@ def test_a_coroutine_hook_that_closes_its_own_stream_goes_on_to_its_end(fake_rea
     stream.deliver(b"x")
     fake_reactor.loop.advance(2)
     assert log == ["done"]
+
+
+async def test_a_stop_that_is_cancelled_itself_leaves_nobody_waiting_and_nothing_open():
+    """As by a program that cancels all of its tasks."""
+
+    class Slow(Recorder):
+        async def on_stop(self):
+            begun.set()
+            await asyncio.sleep(60)
+
+    begun = asyncio.Event()
+    reactor = Reactor(stop_timeout=60)
+    await reactor.start()
+    handler = Slow(reactor.open_stream(zmq.PULL))
+    await reactor.register(handler)
+    reactor.stop()
+    await begun.wait()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    async with asyncio.timeout(5):
+        await reactor.stopped()
+    assert handler.stream.closed and not reactor.running
