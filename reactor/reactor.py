@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from inspect import isawaitable
 from itertools import chain
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +15,7 @@ import zmq
 
 from reactor.channels import Network, ZmqNetwork
 from reactor.endpoints import Side
-from reactor.errors import ReactorError, as_exception
+from reactor.errors import ReactorError, WrongThread, as_exception
 from reactor.handlers import Handler, Hook
 from reactor.logs import get_logger
 from reactor.statistics import ReactorStatistics
@@ -52,6 +53,7 @@ class Reactor:
         self._context = context
         self._lag_interval = lag_interval
         self._running = False
+        self._thread = 0
         self._handlers: list[Handler] = []
         self._streams: list[Stream] = []
         # Dictionaries keep their order: what is left at the end is cancelled in it, always.
@@ -75,6 +77,7 @@ class Reactor:
         if self._stopped is not None:
             raise ReactorError("a reactor is started once; make a new one")
         self._loop = self._loop or asyncio.get_running_loop()
+        self._thread = get_ident()
         self._stopped = asyncio.Event()
         self._hurry = asyncio.Event()
         if self.network is None:
@@ -299,6 +302,13 @@ class Reactor:
     def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call `callback(*args)` on the loop's thread: the only door from other threads."""
         self.loop.call_soon_threadsafe(callback, *args)
+
+    def check_thread(self) -> None:
+        """Raise WrongThread on another thread than the loop's."""
+        if self._thread != get_ident():
+            raise WrongThread(
+                "this belongs to its loop's thread; from another one use call_soon_threadsafe"
+            )
 
     def now(self) -> float:
         """The loop's monotonic time in seconds; a change of the wall clock does not move it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,7 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from patterns.clone.callback_thread import CallbackThread
-from patterns.clone.client import WATCH_LIMIT, CloneClient, Text
+from patterns.clone.client import WATCH_LIMIT, CloneClient
 from patterns.clone.client_errors import ClientClosed, WriteError
 from patterns.clone.client_protocol import ClientState, ClientStatistics, Entry
 from patterns.clone.conditions import CONFLICT
@@ -20,6 +21,7 @@ from patterns.clone.levels import APPLIED
 from patterns.clone.mapping import BlockingMapping
 from patterns.clone.ports import collector_of
 from patterns.clone.reactor_thread import ReactorThread
+from patterns.clone.texts import Text, to_bytes
 from patterns.clone.watching import Event, Watch
 from reactor import ReactorError
 
@@ -55,6 +57,7 @@ class Clone:
         self._subtree = subtree
         self._options = options
         self._lock = threading.Lock()
+        self._process: int | None = None  # in which it has been used
         self._client: CloneClient | None = None
         self._thread: ReactorThread | None = None
         self._watches: dict[CallbackThread, Watch] = {}
@@ -71,6 +74,7 @@ class Clone:
         """
         endpoint = address if port is None else f"{address}:{port}"
         collector_of(endpoint)
+        self._check_process()
         with self._lock:
             self._check_not_started("connect")
             self._servers.append(endpoint)
@@ -82,6 +86,7 @@ class Clone:
 
     @subtree.setter
     def subtree(self, subtree: Text | Iterable[Text]) -> None:
+        self._check_process()
         with self._lock:
             self._check_not_started("subtree")
             self._subtree = subtree
@@ -107,6 +112,8 @@ class Clone:
 
     def close(self) -> None:
         """Fail the writes that are not acknowledged, end the watches and the thread; idempotent."""
+        if self._forked:
+            return  # there is nothing to end: no thread came along
         with self._lock:
             self._closed = True
             thread, watches = self._thread, list(self._watches)
@@ -118,8 +125,8 @@ class Clone:
             watch.end()
 
     def _running(self) -> tuple[ReactorThread, CloneClient]:
-        if self._thread is not None:
-            self._thread.check_process()  # the map that came along would grow old unnoticed
+        self._check_process()  # the map that came along would grow old unnoticed
+        self._process = os.getpid()
         with self._lock:
             if self._closed:
                 raise ClientClosed("the client was closed")
@@ -134,9 +141,24 @@ class Clone:
                     thread.stop()
                     raise
                 self._client, self._thread = client, thread
-                # For those who never close: at the end of the interpreter, or when it is collected.
-                self._finalizer = weakref.finalize(self, thread.stop)
+                # For those who never close. The end of the interpreter is the thread's own affair.
+                self._finalizer = weakref.finalize(self, thread.stop, wait=False)
+                self._finalizer.atexit = False
             return self._thread, self._client
+
+    @property
+    def _forked(self) -> bool:
+        return self._process not in (None, os.getpid())
+
+    def _check_process(self) -> None:
+        """Raise ReactorError in a process that was forked: no thread came along.
+
+        Before the lock is taken: who had it when the process was forked never gives it back.
+        """
+        if self._forked:
+            raise ReactorError(
+                "this process was forked: the client is its parent's, make a new one"
+            )
 
     def _call(self, function: Callable[[CloneClient], T], timeout: float | None = None) -> T:
         thread, client = self._running()
@@ -164,8 +186,7 @@ class Clone:
     @property
     def state(self) -> ClientState:
         """CONNECTING, SYNCING, LIVE or STALE; the last one also before the start."""
-        if self._thread is not None:
-            self._thread.check_process()
+        self._check_process()
         client = self._client
         return ClientState.STALE if client is None else client.state
 
@@ -298,7 +319,7 @@ class Clone:
                     self.delete(key, if_sequence=seen, ack=ack, timeout=left)
                     return None
                 self.set(key, changed, ttl, if_sequence=seen, ack=ack, timeout=left)
-                return changed.encode() if isinstance(changed, str) else changed
+                return to_bytes(changed)
             except WriteError as error:
                 if error.reason != CONFLICT:
                     raise

@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 import zmq
 
@@ -51,10 +51,9 @@ from patterns.clone.messages import UUID_SIZE, Frames, MalformedMessage
 from patterns.clone.numbered import NumberedUuids
 from patterns.clone.outbox import Outbox, OutboxFull
 from patterns.clone.ports import collector_of
+from patterns.clone.texts import Text, to_bytes
 from patterns.clone.watching import Event, EventQueue, Watch, Watcher, concerns
 from reactor import Handler, HandlerSet, Reactor
-
-Text: TypeAlias = str | bytes
 
 # Everything of the largest map gone and another one there, as a failover may tell it, and some.
 WATCH_LIMIT = 2_100_000
@@ -108,7 +107,7 @@ class CloneClient(HandlerSet):
         ttl = server_ttl or DEFAULT_TTL
         self.protocol = ClientProtocol(
             len(self.servers),
-            [_bytes(each) for each in ([subtree] if isinstance(subtree, Text) else subtree)],
+            [to_bytes(each) for each in ([subtree] if isinstance(subtree, Text) else subtree)],
             jitter=jitter,
             server_ttl=ttl,
             join_after=None if self.dialect.heartbeats else _JOIN_AFTER,
@@ -156,8 +155,9 @@ class CloneClient(HandlerSet):
 
     def build(self) -> Iterable[Handler]:
         """Open one publisher of updates for each server; the other sockets come and go."""
+        if self._ended:  # the loop may be another one than the last time
+            self._live = asyncio.Event()
         self._ended = False
-        self._live.clear()
         self._alarm = Alarm(self.reactor, self._tick, self._hook_failed)
         self._sockets = ClientSockets(
             self.servers, self.dialect, self.open_stream, self._hook_failed
@@ -175,6 +175,16 @@ class CloneClient(HandlerSet):
     def on_stop(self) -> None:
         """Fail the writes that are not acknowledged, and end every watch."""
         self._ended = True
+        try:
+            self._fail_writes()
+        finally:
+            self._sockets.settle()  # a vote that found nobody need not linger
+            self._alarm.cancel()
+            self._live.set()  # whoever waits for that is told that it will never be
+            for watcher in self._watchers:
+                watcher.end()
+
+    def _fail_writes(self) -> None:
         self._keeps.end_all()
         unacknowledged = [future for future, _ in self._writes.values()]
         self.carry_out(self.protocol.close(self.reactor.now()))
@@ -183,10 +193,6 @@ class CloneClient(HandlerSet):
         for future in unacknowledged:  # one line for all: asyncio need not tell of each, later
             if not future.cancelled():
                 future.exception()
-        self._alarm.cancel()
-        self._live.set()  # whoever waits for that is told that it will never be
-        for watcher in self._watchers:
-            watcher.end()
 
     # Reading
 
@@ -218,8 +224,12 @@ class CloneClient(HandlerSet):
 
         Raises TimeoutError after `timeout` seconds, and ClientClosed when the client is stopped.
         """
-        async with asyncio.timeout(timeout):
-            await self._live.wait()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._live.wait()
+        except TimeoutError:
+            what = f"{self.state.value}, tried last: {self.server}"
+            raise TimeoutError(f"not live after {timeout:g} s ({what})") from None
         self._check_running()
 
     def get(self, key: Text) -> bytes | None:
@@ -227,15 +237,18 @@ class CloneClient(HandlerSet):
 
         Raises ValueError for a key outside the client's subtrees.
         """
-        return self.protocol.get(_bytes(key))
+        return self.protocol.get(to_bytes(key))
 
     def entry(self, key: Text) -> Entry:
         """The value of `key` and its sequence number; None and 0 without one. Else as `get`."""
-        return self.protocol.entry(_bytes(key))
+        return self.protocol.entry(to_bytes(key))
 
     def items(self, subtree: Text = b"") -> list[tuple[bytes, bytes]]:
-        """Every key below `subtree` and its value as far as this client knows, sorted by key."""
-        entries = self.protocol.store.snapshot(_bytes(subtree))
+        """Every key below `subtree` and its value as far as this client knows, sorted by key.
+
+        Raises ValueError for a subtree that has nothing in common with the client's.
+        """
+        entries = self.protocol.store.snapshot(self._overlapping(subtree))
         return sorted((entry[0], entry[4]) for entry in entries)
 
     async def watch(self, subtree: Text = b"", limit: int = WATCH_LIMIT) -> AsyncIterator[Event]:
@@ -245,7 +258,7 @@ class CloneClient(HandlerSet):
         client does. Raises WatcherTooSlow when `limit` events wait, and ValueError for a subtree
         that has nothing in common with the client's.
         """
-        queue = EventQueue(self._watched(subtree), limit)
+        queue = EventQueue(self._overlapping(subtree), limit)
         self._begin_watch(queue)
         try:
             async for event in queue.events():
@@ -262,14 +275,15 @@ class CloneClient(HandlerSet):
         """
         if iscoroutinefunction(callback):
             raise TypeError(f"{callback} is a coroutine function: use `async for` with watch()")
-        watch = Watch(self._watched(subtree), callback, self._hook_failed, self._forget)
+        watch = Watch(self._overlapping(subtree), callback, self._hook_failed, self._forget)
         self._begin_watch(watch)
         return watch
 
-    def _watched(self, subtree: Text) -> bytes:
-        if not self.protocol.interest.overlaps(_bytes(subtree)):
+    def _overlapping(self, subtree: Text) -> bytes:
+        name = to_bytes(subtree)
+        if not self.protocol.interest.overlaps(name):
             raise ValueError(f"{subtree!r} is outside {self.protocol.interest}")
-        return _bytes(subtree)
+        return name
 
     def _begin_watch(self, watcher: Watcher) -> None:
         """Tell what is there; a change made by who is told comes behind that."""
@@ -319,13 +333,13 @@ class CloneClient(HandlerSet):
         ValueError for a key, a ttl, a value or a level that no server takes, OutboxFull,
         ConditionsUnsupported, and ClientClosed.
         """
-        self._check_writing(_bytes(key))
+        self._check_writing(to_bytes(key))
         if ttl is not None and not self.dialect.form.full:
             raise ValueError("this model has no ephemeral values")
-        name, its_key = self.make_uuid(), _bytes(key)
+        name, its_key = self.make_uuid(), to_bytes(key)
         effects = self.protocol.set(
             its_key,
-            _bytes(value),
+            to_bytes(value),
             uuid=name,
             now=self.reactor.now(),
             ttl=ttl,
@@ -356,8 +370,8 @@ class CloneClient(HandlerSet):
         timeout: float | None = None,
     ) -> asyncio.Future[int]:
         """Delete a key; as `set` in everything else."""
-        self._check_writing(_bytes(key))
-        name, its_key = self.make_uuid(), _bytes(key)
+        self._check_writing(to_bytes(key))
+        name, its_key = self.make_uuid(), to_bytes(key)
         effects = self.protocol.delete(
             its_key,
             uuid=name,
@@ -383,20 +397,20 @@ class CloneClient(HandlerSet):
         faster; None as its result deletes the key. Returns what it returned last. Raises what `set`
         does, and TimeoutError when somebody else was always faster for `timeout` seconds.
         """
-        limit = self._write_timeout if timeout is None else timeout
-        async with asyncio.timeout(limit):
-            while True:
-                value, seen = self.entry(key)
-                changed = change(value)
-                try:
-                    if changed is None:
-                        await self.delete(key, if_sequence=seen, ack=ack, timeout=limit)
-                        return None
-                    await self.set(key, changed, ttl, if_sequence=seen, ack=ack, timeout=limit)
-                    return _bytes(changed)
-                except WriteError as error:
-                    if error.reason != CONFLICT:
-                        raise
+        until = self.reactor.now() + (self._write_timeout if timeout is None else timeout)
+        while (left := until - self.reactor.now()) > 0:
+            value, seen = self.entry(key)
+            changed = change(value)
+            try:
+                if changed is None:
+                    await self.delete(key, if_sequence=seen, ack=ack, timeout=left)
+                    return None
+                await self.set(key, changed, ttl, if_sequence=seen, ack=ack, timeout=left)
+                return to_bytes(changed)
+            except WriteError as error:
+                if error.reason != CONFLICT:
+                    raise
+        raise TimeoutError(f"somebody else was always faster to change {key!r}")
 
     def keep(self, key: Text, value: Text, ttl: float, *, exclusive: bool = False) -> Kept:
         """A value that is written again and again, so that it expires `ttl` seconds after we do.
@@ -405,9 +419,9 @@ class CloneClient(HandlerSet):
         `exclusive` only one client at a time has the key, which makes it a lease, or an election.
         At most MAX_KEPT a client. Raises ValueError for a ttl below a second.
         """
-        self._check_writing(_bytes(key))
+        self._check_writing(to_bytes(key))
         rules = Keeping(ttl, exclusive=exclusive)
-        return Kept(self, self._keeps, _bytes(key), _bytes(value), rules)
+        return Kept(self, self._keeps, to_bytes(key), to_bytes(value), rules)
 
     def under_way(
         self, name: bytes, key: bytes, effects: list[Effect], timeout: float | None = None
@@ -422,6 +436,7 @@ class CloneClient(HandlerSet):
 
     def _check_writing(self, key: bytes) -> None:
         self._check_running()
+        self.reactor.check_thread()  # too late at the socket: it would be sent again, by the loop
         if self.dialect.updates is None:
             raise ReadOnly(f"{self.name}: this model takes no updates from clients")
         self._keeps.check_free(key)
@@ -517,10 +532,6 @@ class CloneClient(HandlerSet):
         for watcher in self._watchers:
             if concerns(event, watcher.subtree):
                 watcher.add(event)
-
-
-def _bytes(text: Text) -> bytes:
-    return text.encode() if isinstance(text, str) else text
 
 
 __all__ = [

@@ -11,6 +11,7 @@ Time is an argument: monotonic seconds. Call `tick` at least four times per `ser
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import index
 
 from patterns.clone.client_effects import (
     Connect,
@@ -233,8 +234,9 @@ class ClientProtocol:
     def _condition(self, key: bytes, if_sequence: int | None) -> Condition | None:
         if if_sequence is None:
             return None
-        if if_sequence < 0:
-            raise ValueError(f"sequence {if_sequence} is negative")
+        if_sequence = int(index(if_sequence))
+        if not 0 <= if_sequence < 1 << 63:
+            raise ValueError(f"sequence {if_sequence} is not in 0..{(1 << 63) - 1}")
         return Condition.of(if_sequence, self.store.get(key), self._deletions.get(key))
 
     def receive_writable(self, server: int, now: float) -> list[Effect]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, MutableMapping
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from patterns.clone.texts import Text, to_bytes
 
 if TYPE_CHECKING:
     from patterns.clone.blocking import Clone
     from patterns.clone.client import CloneClient
-
-Text: TypeAlias = str | bytes
 
 # Of those who never flush so many failures are kept, the first ones.
 _MAX_ERRORS = 1000
@@ -51,12 +51,12 @@ class CloneMapping(MutableMapping[Text, bytes]):
 
     def __setitem__(self, key: Text, value: Text) -> None:
         """Write; raises what `CloneClient.set` does."""
-        self._write(_bytes(key), _bytes(value), self._client.set(key, value))
+        self._write(to_bytes(key), to_bytes(value), self._client.set(key, value))
 
     def __delitem__(self, key: Text) -> None:
         """Delete what is there; raises what `CloneClient.delete` does."""
         self[key]  # raises KeyError
-        self._write(_bytes(key), None, self._client.delete(key))
+        self._write(to_bytes(key), None, self._client.delete(key))
 
     def __iter__(self) -> Iterator[bytes]:
         """Every key, sorted, as of now."""
@@ -159,8 +159,4 @@ def _name(key: Text) -> bytes:
     """The bytes of a key. What is neither text nor bytes is missing, as in any other mapping."""
     if not isinstance(key, Text):
         raise KeyError(key)
-    return _bytes(key)
-
-
-def _bytes(text: Text) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+    return to_bytes(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -37,26 +38,26 @@ class ReactorThread:
         self._awaited: dict[Future[Any], asyncio.Future[Any]] = {}  # of the thread alone
         self._process = os.getpid()
         self._started: Future[None] = Future()
-        self._ended = False
+        self._ended = self._unwanted = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reactor: Reactor | None = None
 
     def start(self, timeout: float) -> None:
-        """Start; returns when the handler has. Raises what it raises, and TimeoutError."""
+        """Start; returns when the handler has. Raises what it raises, and TimeoutError.
+
+        It ends with `stop`, or with the interpreter.
+        """
         self._thread.start()
-        self._started.result(timeout)
+        atexit.register(self.stop)
+        try:
+            self._started.result(timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the client's thread did not start in {timeout:g} s") from None
 
     @property
     def is_current(self) -> bool:
         """True if this is called on the thread itself, which cannot wait for itself."""
         return threading.current_thread() is self._thread
-
-    def check_process(self) -> None:
-        """Raise ReactorError in a process that was forked: no thread came along."""
-        if os.getpid() != self._process:
-            raise ReactorError(
-                "this process was forked: the client is its parent's, make a new one"
-            )
 
     def call(self, function: Callable[[], T], timeout: float) -> T:
         """The result of `function()` on the thread.
@@ -83,15 +84,16 @@ class ReactorThread:
         except CancelledError:
             raise ClientClosed("the client was closed meanwhile") from None
         except TimeoutError:
-            return self._call_off(result)
+            return self._call_off(result, timeout)
         finally:
             with self._lock:
                 self._calls.discard(result)
 
-    def _call_off(self, result: Future[T]) -> T:
+    def _call_off(self, result: Future[T], timeout: float) -> T:
         """Cancel what takes too long, unless it ends in this very moment: then that counts."""
+        too_late = TimeoutError(f"not done in {timeout:g} s")
         if result.cancel():  # it has not begun
-            raise TimeoutError from None
+            raise too_late from None
         if not result.done():
             with self._lock:
                 if self._loop is not None and not self._ended:
@@ -99,7 +101,7 @@ class ReactorThread:
         try:
             return result.result(_CALL_OFF_SECONDS)
         except ClientClosed:
-            raise TimeoutError from None
+            raise too_late from None
 
     def _cancel(self, result: Future[Any]) -> None:
         if (awaited := self._awaited.get(result)) is not None:
@@ -134,21 +136,24 @@ class ReactorThread:
         else:
             result.set_result(done.result())
 
-    def stop(self) -> None:
+    def stop(self, *, wait: bool = True) -> None:
         """Stop the reactor and wait for the thread, at most a few seconds; idempotent.
 
-        Called on the thread itself (as by the garbage collector, anywhere), it does not wait. In
-        a process that was forked there is nothing to stop.
+        Called on the thread itself, it does not wait; nor without `wait`, as by the garbage
+        collector, which runs on any thread. In a process that was forked there is nothing to stop.
         """
         if os.getpid() != self._process:
             return
         with self._lock:
+            self._unwanted = True
+            if self._loop is None and not self._started.done():
+                return  # it is starting, for somebody who waits no more, and ends when it has
             if self._loop is not None and self._reactor is not None and not self._ended:
                 self._loop.call_soon_threadsafe(self._reactor.stop)
                 limit = self._reactor.stop_timeout + _STOP_GRACE_SECONDS
             else:
                 limit = _STOP_GRACE_SECONDS
-        if self._thread.is_alive() and not self.is_current:
+        if wait and self._thread.is_alive() and not self.is_current:
             self._thread.join(limit)
 
     # On the thread
@@ -164,14 +169,18 @@ class ReactorThread:
         finally:
             self._end()
             context.destroy(linger=0)
+            atexit.unregister(self.stop)
 
     async def _serve(self, context: zmq.Context[Any]) -> None:
         async with Reactor(context=context) as reactor:
             await reactor.register(self._handler)
             with self._lock:
                 self._loop, self._reactor = reactor.loop, reactor
+                unwanted = self._unwanted
             self._started.set_result(None)
-            await reactor.stopped()
+            if not unwanted:
+                await reactor.stopped()
+            self._end()  # before the loop is closed: that takes no calls any more
 
     def _end(self) -> None:
         """Nobody waits for ever: who called when it was too late is told."""

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from patterns.clone.blocking import Clone
 from patterns.clone.client import (
     ClientClosed,
     ClientState,
+    CloneClient,
     Deleted,
     Live,
     OutboxFull,
@@ -474,6 +476,77 @@ def test_who_waits_is_told_of_the_end():
     assert len(errors) == 3
 
 
+def test_a_start_that_nobody_waits_for_leaves_no_thread(shared, monkeypatch):
+    """Each call would have left one more, with a client that runs for ever."""
+    goes_on = threading.Event()
+    build = CloneClient.build
+
+    def slow_build(client):
+        goes_on.wait(SECONDS)
+        return build(client)
+
+    monkeypatch.setattr(CloneClient, "build", slow_build)
+    before = threading.active_count()
+    clone = Clone(shared.endpoint, timeout=0.05)
+    for _ in range(3):
+        began = monotonic()
+        with pytest.raises(TimeoutError):
+            clone.get("key")
+        assert monotonic() - began < 1.0
+    clone.close()
+    goes_on.set()
+    wait_until(lambda: threading.active_count() == before)
+
+
+def test_two_threads_may_close_it_while_others_call(shared):
+    errors = []
+
+    def insist(call, times):
+        try:
+            for _ in range(times):
+                call()
+        except ClientClosed:
+            pass
+        except Exception as error:
+            errors.append(error)
+
+    for _ in range(30):
+        clone = Clone(shared.endpoint, timeout=SECONDS)
+        clone.wait_live()
+        threads = [
+            threading.Thread(target=insist, args=arguments)
+            for arguments in ((clone.statistics, 100_000), (clone.close, 3), (clone.close, 3))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SECONDS)
+    assert errors == []
+
+
+def test_the_garbage_collector_does_not_wait_for_a_client_that_is_forgotten():
+    """It runs on any thread: that of another client, or of the program's loop."""
+    before = threading.active_count()
+    clone = Clone(NOBODY, timeout=0.5, server_ttl=0.3)
+    with pytest.raises(TimeoutError):
+        clone.get("key")
+    began = monotonic()
+    del clone
+    gc.collect()
+    assert monotonic() - began < 0.5
+    wait_until(lambda: threading.active_count() == before)
+
+
+def test_without_a_server_the_end_is_no_slower():
+    """What nobody took was a vote; nobody waits until it is."""
+    clone = Clone(NOBODY, timeout=1.0, server_ttl=0.3)
+    with pytest.raises(TimeoutError):
+        clone.get("key")
+    began = monotonic()
+    clone.close()
+    assert monotonic() - began < 0.5
+
+
 def test_a_client_that_is_forgotten_is_closed(shared):
     before = threading.active_count()
     clone = Clone(shared.endpoint, timeout=SECONDS)
@@ -593,6 +666,39 @@ def test_a_process_that_was_forked_is_told_and_its_parent_goes_on(clone, key):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
     assert clone.set(key, "2") > 0
     assert clone.get(key) == b"2"
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # as Python 3.12 says
+def test_a_process_that_is_forked_while_a_thread_starts_the_client_does_not_hang(monkeypatch):
+    started, goes_on = threading.Event(), threading.Event()
+    start = ReactorThread.start
+
+    def slow_start(thread, timeout):  # inside the lock, which the child gets as it is
+        started.set()
+        goes_on.wait(SECONDS)
+        start(thread, timeout)
+
+    monkeypatch.setattr(ReactorThread, "start", slow_start)
+    clone = Clone(NOBODY, timeout=SECONDS)
+    thread = threading.Thread(target=clone.__enter__)
+    thread.start()
+    started.wait(SECONDS)
+    child = os.fork()
+    if child == 0:  # no assert, no exception may leave this branch
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(10)
+        told = 1
+        try:
+            clone.get("key")
+        except ReactorError:
+            clone.close()
+            told = 7
+        finally:
+            os._exit(told)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    goes_on.set()
+    thread.join(SECONDS)
+    clone.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

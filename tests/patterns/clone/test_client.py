@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 
 import pytest
 import structlog
@@ -22,7 +23,7 @@ from patterns.clone.client import (
 from patterns.clone.client_protocol import ClientState
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.store import KeyValueStore
-from reactor import EndpointError, ReactorError, Stream
+from reactor import EndpointError, ReactorError, Stream, WrongThread
 
 from .services import BACKUP, PRIMARY, contents, update, updates
 
@@ -35,7 +36,7 @@ def test_it_is_live_within_a_round_trip(service, server):
 
 def test_waiting_for_a_service_that_is_not_there_ends_in_a_timeout(service):
     client = service.client()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=f"not live after 2 s .*{PRIMARY}"):
         service.wait(client.wait_live(2.0))
     assert client.state is ClientState.CONNECTING
 
@@ -200,6 +201,79 @@ def test_what_no_server_would_take_is_an_error_of_the_caller(service, client, ke
     with pytest.raises(ValueError):
         client.set(key, value, ttl)
     assert client._writes == {}
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, ["1"], ("1",), 1, None])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_value_of_a_wrong_type_is_an_error_and_disturbs_no_other_write(service, value, there):
+    """One with a length was taken, and each time it was to be sent nothing after it was."""
+    if there:
+        service.server()
+    client = service.client()
+    if there:
+        service.live(client)
+    with pytest.raises(TypeError, match="text or bytes"):
+        client.set("key", value)
+    with pytest.raises(TypeError, match="text or bytes"):
+        client.set(value, "1")
+    assert client.statistics_of_client().unacknowledged == 0
+    write = client.set("key", "1")
+    if not there:
+        service.server()
+    service.wait(write, timeout=2.0)
+    assert client.errors == 0
+
+
+def test_what_its_owner_may_change_is_copied(service, client):
+    service.network.partition("client", "server")
+    value = bytearray(b"before")
+    write = client.set("key", value)
+    value[:] = b"after!"
+    service.loop.advance(5.0)
+    service.network.heal("client", "server")
+    service.wait(write)
+    assert client.get("key") == b"before"
+
+
+def test_a_write_on_another_thread_is_an_error_and_not_done_later(service, server, client):
+    told = []
+
+    def write():
+        try:
+            client.set("key", "1")
+        except WrongThread as error:
+            told.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    assert len(told) == 1
+    service.loop.advance(10.0)
+    assert contents(server) == {}
+
+
+@pytest.mark.parametrize(
+    ("sequence", "error"),
+    [(1.5, TypeError), ("7", TypeError), (-1, ValueError), (1 << 63, ValueError)],
+)
+def test_a_number_that_no_entry_has_is_an_error_of_the_caller(service, client, sequence, error):
+    with pytest.raises(error):
+        client.set("key", "1", if_sequence=sequence)
+    assert client.statistics_of_client().unacknowledged == 0
+
+
+def test_what_is_below_another_subtree_is_not_said_to_be_nothing(service, server):
+    client = service.live(service.client(subtree="/a/"))
+    assert client.items("/") == client.items("/a/b/") == []
+    with pytest.raises(ValueError, match="outside"):
+        client.items("/b/")
+
+
+def test_a_change_that_nobody_answers_fails_as_any_write(service):
+    """Not as if somebody else had been faster: it may have been applied."""
+    client = service.client()
+    with pytest.raises(WriteError, match="timeout"):
+        service.wait(client.update("key", lambda value: "1", timeout=2.0))
 
 
 def test_a_write_outside_the_own_subtree_is_an_error_of_the_caller(service, server):
@@ -375,6 +449,17 @@ def test_a_callback_that_raises_is_told_to_on_error_and_called_again(service, cl
     service.wait(client.set("key", "2"))
     service.loop.run_pending()
     assert len(events) == len(errors) == len(quick) == 3
+
+
+def test_a_callback_that_lets_a_cancelled_error_out_leaves_no_write_waiting(service, client):
+    """The publication that it was called for also acknowledges the write."""
+    errors, gone = [], service.loop.create_future()
+    gone.cancel()
+    client.on_error = errors.append
+    client.add_watch(lambda event: gone.result() if isinstance(event, Put) else None)
+    service.wait(client.set("key", "1"), timeout=1.0)
+    service.stop(client)
+    assert [type(error.__cause__) for error in errors] == [asyncio.CancelledError]
 
 
 def test_a_callback_may_write_and_may_cancel_itself_and_others(service, client):
