@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from patterns.clone.client_errors import ClientClosed, TooManyKept, WriteError
 from patterns.clone.keeping import Keeping
 from patterns.clone.outbox import OutboxFull
+from patterns.clone.texts import to_bytes
 from reactor import OneShotTimer, ReactorError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Kept:
             raise ReactorError("it was started before: keep another one")
         self._keeps.begin(self)
         try:
-            await self._write()
+            await self._write(self._body)
             if self.rules.exclusive and not self.held:  # the answer took longer than a life
                 raise WriteError("expired", self.key)
         except BaseException:
@@ -80,22 +81,23 @@ class Kept:
             await self._settle()
             if self.rules.lost:
                 raise WriteError(self.rules.lost, self.key)
-            self._body = value.encode() if isinstance(value, str) else value
-            return await self._write()
+            if self._writing is None:
+                raise ReactorError("it is not kept yet: use `async with`, or start()")
+            return await self._write(to_bytes(value))
 
     async def release(self) -> None:
         """Write it no more, and delete it; it is left to expire if that takes longer than its ttl.
 
         A lease is deleted only as far as it is still one's own. Idempotent.
         """
-        if self.rules.lost:
+        if self.rules.lost or self._writing is None:
             return
         self.end("released")
-        await self._settle()
-        try:
-            await self._keeps.delete(self.key, self.rules)
-        except (WriteError, ClientClosed):
-            pass  # somebody else has it, or it expires by itself
+        # Somebody else has it, perhaps another one of this client; or it expires by itself.
+        with suppress(WriteError, ClientClosed, OutboxFull, ValueError, TimeoutError):
+            async with asyncio.timeout(self.rules.ttl):
+                await self._settle()
+                await self._keeps.delete(self.key, self.rules)
 
     async def _settle(self) -> None:
         """Wait for the answer to the write that is under way: the next one builds on it."""
@@ -130,8 +132,9 @@ class Kept:
             self._over.set()
             self._keeps.forget(self)
 
-    async def _write(self) -> int:
-        self._writing = self._keeps.set(self.key, self._body, self.rules)
+    async def _write(self, body: bytes) -> int:
+        self._writing = self._keeps.set(self.key, body, self.rules)
+        self._body = body  # it was taken: it is what is renewed from now on
         self._writing.add_done_callback(self._written)
         self._arm()
         return await asyncio.shield(self._writing)
@@ -269,16 +272,17 @@ class KeepList:
         """Write it once more."""
         client = self._client
         uuid, now = client.make_uuid(), client.reactor.now()
-        if_sequence = rules.send(uuid, client.protocol.store.get(key), now)
+        entry = client.protocol.store.get(key)
         effects = client.protocol.set(
             key,
             body,
             uuid=uuid,
             now=now,
             ttl=rules.ttl,
-            if_sequence=if_sequence,
+            if_sequence=rules.if_sequence(entry),
             timeout=rules.timeout,
         )
+        rules.send(uuid, entry, now)  # not before it was taken: else nothing would be renewed
         return client.under_way(uuid, key, effects, rules.timeout)
 
     def delete(self, key: bytes, rules: Keeping) -> asyncio.Future[int]:

@@ -210,6 +210,59 @@ def test_a_value_that_cannot_be_written_is_not_kept(service):
     assert len(client._keeps) == 0 and contents(server) == {}
 
 
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("value", ["", "x" * ((1 << 20) + 1), 1])
+def test_a_value_that_no_server_takes_leaves_the_one_that_is_kept(
+    service, server, client, value, exclusive
+):
+    kept = client.keep("/here", "1", ttl=3.0, exclusive=exclusive)
+    service.wait(kept.start())
+    with pytest.raises((ValueError, TypeError)):
+        service.wait(kept.set(value))
+    service.loop.advance(20.0)
+    assert kept.held and contents(server) == {b"/here": b"1"}
+    service.wait(kept.set("2"))
+    service.loop.advance(20.0)
+    assert kept.held and contents(server) == {b"/here": b"2"}
+
+
+def test_leaving_takes_no_longer_than_its_time(service, server, client):
+    """While a renewal has no answer either."""
+    kept = client.keep("/here", "1", ttl=3.0)
+    service.wait(kept.start())
+    service.network.partition("client", "server")
+    service.loop.advance(10.0)
+    began = service.loop.time()
+    service.wait(kept.release())
+    assert service.loop.time() - began <= 3.0
+
+
+def test_who_leaves_makes_room_for_the_next_one_of_the_same_client(service, server, client):
+    """It has begun while the last renewal of the other one was under way."""
+    first, second = (client.keep("/here", body, ttl=3.0) for body in ("1", "2"))
+    service.wait(first.start())
+    service.network.delay(0.5, "server.publisher")
+    service.loop.advance(1.1)
+    assert client.statistics_of_client().unacknowledged == 1
+
+    async def change_over():
+        await asyncio.gather(first.release(), second.start())
+
+    service.wait(change_over())
+    service.loop.advance(10.0)
+    assert second.held and contents(server) == {b"/here": b"2"}
+
+
+def test_what_was_never_begun_is_neither_changed_nor_deleted(service, server, client):
+    service.wait(client.set("/theirs", "1"))
+    kept = client.keep("/theirs", "2", ttl=3.0)
+    with pytest.raises(ReactorError, match="not kept yet"):
+        service.wait(kept.set("3"))
+    service.wait(kept.release())
+    service.loop.advance(10.0)
+    assert contents(server) == {b"/theirs": b"1"}
+
+
 # Leases
 
 
