@@ -419,6 +419,7 @@ class ClientProtocol:
         self.epoch = max(self.epoch, epoch_of(collection.newest))
         self.state = ClientState.LIVE
         self._round.receive_live(now)
+        self._patience.receive_live()
         self._refusals = 0
         self._snapshots += 1
         effects: list[Effect] = [*differences(old, self.store)] if self.watched else []
@@ -461,6 +462,7 @@ class ClientProtocol:
                 return [*effects, Vote(self.server, snapshot_request(HUGZ))]
             case ClientState.SYNCING if now >= self._patience.without_snapshot_at:
                 self._snapshots_failed += 1
+                self._patience.give_up_snapshot()
                 return effects + self._fail("no snapshot", now)
             case _ if now >= self._silent_at:
                 return effects + self._lose("server silent", now)

@@ -46,6 +46,7 @@ class Patience:
         self._vote_wait = vote_interval
         self._snapshot_expires_at = float("inf")
         self._turn_expires_at = float("-inf")
+        self._part_intervals = 1.0  # how long a part of a snapshot may take, in `server_ttl`
 
     @property
     def deadline(self) -> float:
@@ -122,5 +123,13 @@ class Patience:
 
         A Guide server sends the whole snapshot in one go, and no heartbeat meanwhile.
         """
-        self._snapshot_expires_at = now + self.server_ttl
+        self._snapshot_expires_at = now + self._part_intervals * self.server_ttl
         self._turn_expires_at = float("-inf")
+
+    def give_up_snapshot(self) -> None:
+        """No more of a snapshot came. The next one is given more time: large values take long."""
+        self._part_intervals = min(2 * self._part_intervals, _TURN_INTERVALS)
+
+    def receive_live(self) -> None:
+        """All snapshots are there."""
+        self._part_intervals = 1.0

@@ -114,6 +114,20 @@ class TestSnapshot:
         patience.receive_heartbeat(4.0)
         assert patience.without_snapshot_at == 5.0
 
+    def test_after_a_snapshot_that_stopped_the_next_one_has_more_time_until_one_is_there(self):
+        """A value of a megabyte takes long over a slow link, and each attempt would be in vain."""
+        patience = patient()
+        patience.receive_snapshot(0.0)
+        waits = [patience.without_snapshot_at]
+        for _ in range(5):
+            patience.give_up_snapshot()
+            patience.receive_snapshot(0.0)
+            waits.append(patience.without_snapshot_at)
+        assert waits == [3.0, 6.0, 12.0, 24.0, 30.0, 30.0]
+        patience.receive_live()
+        patience.receive_snapshot(0.0)
+        assert patience.without_snapshot_at == 3.0
+
     def test_a_loop_that_stood_still_has_not_been_kept_waiting(self):
         patience = patient()
         patience.ask(0.0)
