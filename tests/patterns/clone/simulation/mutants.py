@@ -527,7 +527,7 @@ def _(patch):
     wrap(patch, Ordering, "order_own", order_own)
 
 
-@mutant("who began with nothing may win", "I6b", "double", 30)
+@mutant("who began with nothing may win", "I6b", "double", 210)
 def _(patch):
     returns(patch, conflicts, "began_anew", False)
 
