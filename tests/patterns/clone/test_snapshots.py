@@ -1,5 +1,7 @@
 """Snapshots go out in bounded chunks: complete, fairly, and never past the high-water mark."""
 
+from itertools import pairwise
+
 import pytest
 import zmq
 
@@ -278,17 +280,22 @@ def test_clients_that_take_nothing_cost_a_bounded_number_of_tries(fake_reactor, 
 
 
 class Turns:
-    """A server that answers each request, when its turn comes, with a snapshot of `size`."""
+    """A server that answers each request, when its turn comes, with a snapshot of `size`.
 
-    def __init__(self, sender, size=1000):
+    It holds the loop up for so many seconds each time.
+    """
+
+    def __init__(self, sender, size=1000, seconds=0.0):
         self.taken = []
         self.most = 0
         self._sender = sender
         self._size = size
+        self._seconds = seconds
         sender._on_turn = self.answer
 
     def answer(self, identity, subtree, packed):
         self.taken.append(identity)
+        self._sender.reactor.loop._now += self._seconds
         self._sender.add(snapshot(identity, self._size))
         self.most = max(self.most, len(self._sender._transfers))
 
@@ -304,6 +311,27 @@ def test_f29_a_storm_of_clients_is_served_so_many_at_a_time(
     assert (turns.taken, sender.waiting) == (names[:1], 19)  # one at once, the others in turns
     fake_reactor.loop.run_until(lambda: sender.sent == 20)
     assert (turns.taken, turns.most, sender.waiting) == (names, 3, 0)
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.07, 1), (0.0008, 3)])
+def test_f29_a_turn_of_the_loop_fixes_snapshots_for_a_moment_only(
+    fake_reactor, router, sender, seconds, most
+):
+    """M-6: with many leases in the map, to fix what a snapshot holds takes long."""
+    loop, taken = fake_reactor.loop, []
+    turns = Turns(sender, size=1, seconds=seconds)
+    names = [b"%d" % number for number in range(20)]
+
+    def look():  # once in each turn of the loop
+        taken.append(len(turns.taken))
+        if sender.sent < len(names):
+            loop.call_soon(look)
+
+    look()
+    loop.call_soon(lambda: [sender.request(name, b"", False) for name in names])
+    loop.run_until(lambda: sender.sent == len(names))
+    assert turns.taken == names
+    assert max(after - before for before, after in pairwise(taken)) == most
 
 
 def test_f29_clients_that_take_nothing_do_not_keep_the_others_waiting(
