@@ -10,6 +10,9 @@ from patterns.clone.figures import OwnFigures
 from patterns.clone.levels import APPLIED, REPLICATED
 from patterns.clone.messages import (
     HUGZ,
+    MAX_FRAME,
+    MAX_KEY,
+    MAX_PROPERTIES,
     KVMessage,
     MalformedMessage,
     decode_heartbeat,
@@ -22,6 +25,8 @@ from patterns.clone.messages import (
 )
 from patterns.clone.peer_link import (
     APPEND,
+    APPEND_BYTES,
+    APPEND_ENTRIES,
     POSITION,
     decode_append,
     decode_position,
@@ -390,6 +395,17 @@ class TestLink:
         for _ in range(5):
             active.write(b"/a", bytes(30_000), properties=b"")
         assert [len(entries) for entries in active.take_sent()] == [2, 2, 1]
+
+    @pytest.mark.parametrize("size", [0, APPEND_BYTES // APPEND_ENTRIES - 1, MAX_PROPERTIES])
+    def test_no_message_is_longer_than_the_passive_server_takes(self, size):
+        """It hangs up on a longer one: whatever the updates have, properties above all."""
+        active = Active()
+        properties = b"x=%s\n" % (b"p" * (size - 3)) if size else b""
+        for _ in range(APPEND_ENTRIES):
+            active.write(b"k" * MAX_KEY, b"1", properties)
+        while (message := active.link.next_message()) is not None:
+            active.link.message_sent()
+            assert max(map(len, message)) < MAX_FRAME
 
     def test_what_was_not_taken_is_the_next_message_again(self):
         link = Active().link
