@@ -270,6 +270,22 @@ def test_a_server_of_another_release_is_told_which_versions_there_are(service):
     assert states(primary, backup) == [State.ACTIVE, State.PASSIVE]
 
 
+def test_one_of_another_release_that_has_gone_meanwhile_is_refused_without_an_error(service):
+    """There is nobody left to be told the version."""
+    primary, backup = pair(service)
+    stranger = service.dealer()
+    primary._router.pause()  # the message is read when its sender has gone
+    stranger.send(b"LINK", b"7", bytes(8), b"and more")
+    service.loop.run_pending()
+    stranger.close()
+    service.loop.run_pending()
+    primary._router.resume()
+    service.loop.run_pending()
+    assert primary.statistics().messages_refused == 1
+    assert [each.errors for each in primary.reactor.statistics().handlers if each.errors] == []
+    assert states(primary, backup) == [State.ACTIVE, State.PASSIVE]
+
+
 def test_f33_what_strangers_say_to_the_link_is_refused_and_changes_nothing(service):
     primary, backup = pair(service)
     client = client_of_both(service)
