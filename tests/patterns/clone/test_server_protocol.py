@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patterns.clone.duplicates import SUPERSEDED
+from patterns.clone.duplicates import SUPERSEDED, DuplicateFilter
 from patterns.clone.figures import OwnFigures
 from patterns.clone.messages import (
     HUGZ,
@@ -477,6 +477,17 @@ class TestLinkThatBreaks:
         protocol.receive_link_broken(1, 2.1)
         assert protocol.deadline == 4.0
 
+    def test_f28_once_answered_it_waits_no_longer_than_at_first(self):
+        protocol = passive(0.0, heartbeat=1.0)
+        protocol.tick(2.0)
+        protocol.tick(4.0)
+        assert protocol.deadline == 8.0
+        position(protocol, seq(0), 7.0)
+        assert protocol.tick(8.9) == []
+        assert protocol.tick(9.0) == [SayHello(4, seq(0), seq(0))]
+        assert protocol.tick(10.9) == []
+        assert protocol.tick(11.0) == [SayHello(5, seq(0), seq(0))]
+
     def test_an_answer_with_the_same_number_changes_nothing(self):
         protocol = passive(0.0, [kvpub(seq(1), b"/a")])
         protocol.tick(2.0)
@@ -586,6 +597,33 @@ class TestSyncing:
         assert protocol.tick(6.0) == [SayHello(3, 0, 0)]
         assert protocol.tick(10.9) == []
         assert protocol.tick(11.0) == [SayHello(4, 0, 0)]  # the time that a snapshot has
+
+    def test_f28_an_answer_that_takes_longer_than_two_heartbeats_is_heard_in_the_end(self):
+        """Each hello discards the answers to the one before."""
+        leader, follower = active(), server(heartbeat=1.0)
+        leader.receive_update(kvset(b"/a"), 0.0)
+        hellos = [(0.0, effect) for effect in follower.become_passive(0.0)]
+        for second in range(1, 20):
+            hellos += [(second, effect) for effect in follower.tick(second)]
+            for said_at, hello in hellos:
+                if said_at + 3.0 == second:
+                    entries = leader.store.snapshot()
+                    send_snapshot(follower, entries, leader.sequence, second, hello.attempt)
+        assert follower.state is ServerState.PASSIVE
+        assert contents(follower) == {b"/a": b"x"}
+
+    def test_f28_who_follows_anew_waits_no_longer_than_at_first(self):
+        protocol = server(heartbeat=1.0)
+        protocol.become_passive(0.0)
+        protocol.tick(2.0)
+        protocol.become_passive(3.0)
+        assert protocol.deadline == 5.0
+
+    def test_f28_it_never_waits_less_than_the_link_may_be_silent(self):
+        protocol = server(heartbeat=10.0, sync_timeout=5.0)
+        protocol.become_passive(0.0)
+        protocol.tick(20.0)
+        assert protocol.deadline == 40.0
 
     def test_f26_answers_to_an_earlier_hello_are_discarded(self):
         protocol = server()
@@ -881,6 +919,25 @@ class TestPromotion:
         assert published(protocol.receive_update(write, 3.0)) == [publication]
         assert published(protocol.receive_update(earlier, 3.0)) == [in_snapshot]
         assert protocol.sequence == seq(0, epoch=2)
+
+    def test_f23_updates_of_the_servers_own_push_no_clients_out_of_its_memory(self):
+        """Nobody sends those again; a client may send what it wrote before all of them."""
+        leader = active(figures=OwnFigures())
+        follower = server(duplicates=DuplicateFilter(max_entries=4))
+        follower.become_passive(0.0)
+        answer_hello(leader, follower, 0, 0.0)
+        for number in range(9):
+            leader.receive_update(kvset(b"/%d" % number, properties=b"ttl=5\n"), 0.0)
+        write, later = kvset(b"/a", b"1"), kvset(b"/a", b"2")
+        for frames in (write, later):
+            leader.receive_update(frames, 1.0)
+        own = [frames[3] for frames in published(leader.tick(5.0))]
+        assert own.count(b"o=ttl\n") == 9 and own.count(b"o=sys\n") > 4
+        deliver(leader, follower, 5.0)
+        follower.become_active(6.0)
+        (answer,) = published(follower.receive_update(write, 7.0))
+        assert sequence_of(answer) == seq(10)
+        assert contents(follower)[b"/a"] == b"2"
 
     def test_f5_s6_18_the_first_number_of_a_new_epoch_exceeds_all_that_was_published(self):
         protocol = passive(0.0, [kvpub(seq(100), b"/a")], sequence=seq(100))
