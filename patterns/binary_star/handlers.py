@@ -185,8 +185,8 @@ class BinaryStar(HandlerSet):
     def promote(self, *, force: bool = False) -> str:
         """Be active, whatever this server holds; returns why not, or nothing.
 
-        A peer that is active and alive should hand over instead, and one that does so may hold
-        updates that this server lacks, unless `force` says otherwise.
+        A peer that is active and alive should hand over instead, and one that does so, or holds
+        more than this server, has updates that would be lost, unless `force` says otherwise.
         """
         status = self.status()
         if status.state is State.ACTIVE:
@@ -197,6 +197,9 @@ class BinaryStar(HandlerSet):
                 return "the peer is active: order a switchover there, or force it"
             if status.peer_state is State.LEAVING:
                 return "the peer is handing over: wait for the end of it, or force it"
+            theirs, ours = status.peer_epoch or 0, status.epoch
+            if (theirs, status.peer_sequence or 0) > (ours, status.sequence):
+                return "the peer holds more than this server: promote that one, or force it"
         self.carry_out(self.protocol.promote(self.reactor.now()))
         return ""
 

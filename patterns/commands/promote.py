@@ -11,7 +11,11 @@ from reactor import Reactor
 
 @click.command(epilog=operating.EXIT_CODES)
 @click.argument("control", metavar="CONTROL")
-@click.option("--force", is_flag=True, help="Also beside an active peer, which then steps down.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also beside a peer that is active, and then steps down, or holds more.",
+)
 @operating.timeout
 @operating.as_json
 def promote(control: str, force: bool, timeout: float, as_json: bool) -> None:

@@ -182,6 +182,22 @@ def test_a_promotion_in_the_middle_of_a_handover_must_be_forced(pair, fake_loop,
     assert backup.promote(force=True) == ""
 
 
+def test_a_promotion_of_who_holds_less_than_its_peer_must_be_forced(pair, fake_loop):
+    """Neither has a complete copy: an order at the wrong one would lose the other's data."""
+    primary, backup = pair
+    for star, sequence in ((primary, 0), (backup, 9)):
+        star.protocol.state, star.protocol.replicates = State.SYNCING, True
+        star.protocol._progress = lambda sequence=sequence: Progress(1, sequence)
+    fake_loop.advance(2.0)
+    assert (
+        primary.promote() == "the peer holds more than this server: promote that one, or force it"
+    )
+    assert primary.protocol.state is State.SYNCING
+    assert backup.promote() == ""
+    fake_loop.advance(2.0)
+    assert (primary.protocol.state, backup.protocol.state) == (State.SYNCING, State.ACTIVE)
+
+
 def test_timings_that_differ_are_an_error_in_the_log_and_in_the_status(make_star, fake_loop):
     with structlog.testing.capture_logs() as log:
         primary = make_star(Role.PRIMARY, heartbeat=0.5)
