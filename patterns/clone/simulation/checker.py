@@ -139,17 +139,24 @@ _SEPARATING = ("cut", "pause", "slow", "crash", "power")
 
 
 def _check_journal(history: History) -> None:
-    """I15: what a server gave up for its peer's history, it has reported."""
-    for loser in history.activities:
-        if loser.yielded is None:
-            continue
-        kept = {entry.uuid for entry in history.lineage(history.winner_over(loser))}
-        newest = {entry.key: entry for entry in loser.entries}
+    """I15: what a server gave up for its peer's history, it has reported.
+
+    That is the newest of each key: it may have been active in several epochs until it yielded.
+    """
+    yields: dict[tuple[str, float], list[Activity]] = {}
+    for activity in history.activities:
+        if activity.yielded is not None:
+            yields.setdefault((activity.node, activity.yielded), []).append(activity)
+    for (node, at), losers in yields.items():
+        kept = {
+            entry.uuid for loser in losers for entry in history.lineage(history.winner_over(loser))
+        }
+        reported = {uuid for loser in losers for uuid in loser.reported}
+        newest = {entry.key: entry for loser in losers for entry in loser.entries}
         for entry in newest.values():
             given_up = entry.uuid not in kept and entry.uuid in history.writes
-            if given_up and entry.uuid not in loser.reported:
-                text = f"{loser.node} has given up {entry.key!r} without a word"
-                history.violate("I15", loser.yielded, text)
+            if given_up and entry.uuid not in reported:
+                history.violate("I15", at, f"{node} has given up {entry.key!r} without a word")
 
 
 _GIVEN_UP = ("timeout", "unsupported", "applied", "unreplicated")

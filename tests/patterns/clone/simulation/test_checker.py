@@ -257,6 +257,20 @@ def give_up(story, *, reported):
     return story.verdict(winner)
 
 
+@pytest.mark.parametrize(("key", "verdict"), [(b"k", []), (b"other", ["I15"])])
+def test_i15_what_was_overwritten_in_a_later_epoch_is_given_up_with_that(story, key, verdict):
+    """A client had told the server of a newer epoch, so it went on (mixed, 10636727)."""
+    story.fault("cut", 0.0, 5.0, "primary", "backup")
+    first, winner = story.lead("primary", 1), story.lead("backup", 2)
+    story.history.writes[story.put(first).uuid] = Write("client-0", 1, b"k", b"1", 0.0)
+    story.now = first.ended = 1.0
+    last = story.lead("primary", 3, fork=first.sequence)
+    last.reported.add(story.put(last, key=key).uuid)
+    story.now = 2.0
+    first.yielded = last.yielded = last.ended = story.now
+    assert story.verdict(winner) == verdict
+
+
 def test_i15_what_is_given_up_without_a_word(story):
     assert give_up(story, reported=False) == ["I15", "I5"]
 
