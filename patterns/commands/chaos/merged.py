@@ -19,6 +19,9 @@ from patterns.commands.chaos.recorders import Held, Told, replay_client, replay_
 
 # Who was paused, cut off or slowed down needs so long to notice what it has missed.
 _RECOVERY_SECONDS = 10.0
+# Whose server dies sooner than it has followed it for so long pauses as if there were none, up to
+# half a minute.
+_FOLLOWED_SECONDS = 5.0
 # A busy machine may lay so much time between what happens and its line.
 _SLACK_SECONDS = 0.25
 # Who takes over later than so long after a fault has ended does it for the next one.
@@ -34,6 +37,7 @@ CHAOS = "chaos"
 class _ClientLife:
     recorder: ClientRecorder
     told: Told
+    live_since: float | None = None
 
 
 @dataclass
@@ -46,7 +50,7 @@ class _ServerLife:
 class _Loss:
     """Of an active server, for a while at least, and who has not seen yet that another one serves.
 
-    `fault` is its place in the history.
+    `fault` is its place in the history. `hurried` are those who ask the other one at once.
     """
 
     name: str
@@ -54,6 +58,7 @@ class _Loss:
     epoch: int
     fault: int
     waiting: set[str]
+    hurried: set[str]
 
 
 class MergedHistory:
@@ -191,6 +196,10 @@ class MergedHistory:
     def _take_client(self, name: str, line: Line) -> None:
         client = self._clients[name]
         replay_client(client.recorder, name, line, client.told)
+        if not client.told.live:
+            client.live_since = None
+        elif client.live_since is None:
+            client.live_since = self.now
         if line["what"] == "told" and client.told.live and self._is_service(line):
             self._served(name, epoch_of(client.told.store.sequence))
 
@@ -229,8 +238,13 @@ class MergedHistory:
             for name, client in self._clients.items()
             if client.told.live and not self._disturbed(name)
         }
+        hurried = {
+            name
+            for name in served
+            if self.now - (self._clients[name].live_since or self.now) >= _FOLLOWED_SECONDS
+        }
         place = len(self.history.faults) - 1
-        self._losses.append(_Loss(fault, self.now, activity.epoch, place, served))
+        self._losses.append(_Loss(fault, self.now, activity.epoch, place, served, hurried))
 
     def _served(self, name: str, epoch: int) -> None:
         """A client has seen an update in this epoch."""
@@ -246,11 +260,12 @@ class MergedHistory:
         loss.waiting = {
             name for name in loss.waiting if name in self._clients and not self._disturbed(name)
         }
-        if self.now <= loss.at + FAILOVER_SECONDS or not loss.waiting:
+        waiting = loss.waiting & loss.hurried
+        if self.now <= loss.at + FAILOVER_SECONDS or not waiting:
             return
         began, ended, kind, _ = self.history.faults[loss.fault]
         if kind == "crash" or ended > began + FAILOVER_SECONDS:
-            late = ", ".join(sorted(loss.waiting))
+            late = ", ".join(sorted(waiting))
             text = f"{late}: nobody serves since {loss.name} at {loss.at:.3f} s"
             self.history.violate("I11", self.now, text)
         loss.waiting = set()

@@ -120,12 +120,15 @@ def test_a_failover_is_measured_at_every_client(story):
     assert [round(each, 1) for each in verdict["failovers"]["kill active"]] == [2.0, 2.0]
 
 
-def test_nobody_who_serves_within_ten_seconds_is_found(story):
+@pytest.mark.parametrize(("followed", "found"), [(5.0, ["I11"]), (4.0, [])])
+def test_nobody_who_serves_within_ten_seconds_is_found(story, followed, found):
+    """By who has followed for a while: others pause as if they had never been served."""
     story.put("primary")
+    story.now += followed
     kill_primary(story)
     story.now += 10.1
     story.lead("backup", 2, make_sequence(1, 1), [("/a/1", "x")])
-    assert story.verdict() == ["I11"]
+    assert story.verdict() == found
 
 
 def test_a_client_that_is_disturbed_itself_does_not_count(story):
@@ -163,6 +166,7 @@ def test_a_failover_that_comes_later_is_that_of_another_fault(story):
 
 def test_a_server_that_stands_still_for_long_has_to_be_replaced(story):
     story.put("primary")
+    story.now += 5.0
     fault(story, 1, "stop active", "pause", 20.0, "primary")
     story.now += 11.0
     story.lead("backup", 2, make_sequence(1, 1), [("/a/1", "x")])

@@ -298,6 +298,7 @@ def test_a_condition_that_does_not_hold_is_refused_at_any_time(tell):
 def fail_over_to_a_server_that_refuses(story):
     """The clients have its map, and hear of no update."""
     story.put("primary", peer="backup", holds_back=True)
+    story.now += 5.0
     kill_primary(story)
     story.now += 2.0
     story.lead("backup", 2, make_sequence(1, 1), [("/a/1", "x")])
