@@ -18,6 +18,7 @@ from patterns.clone.holdings import Holdings
 from patterns.clone.levels import REPLICATED, UNREPLICATED, decode_level, without_level
 from patterns.clone.messages import (
     MAX_BODY,
+    OWN,
     Frames,
     check_update,
     encode_sequence,
@@ -126,6 +127,8 @@ class Ordering:
         key, _, uuid, properties, body = frames
         if ttl is not None and not ttl.is_integer():
             properties = replace_ttl(properties, whole_seconds(ttl))
+        if properties and properties in OWN:
+            properties = b""  # a client that gives back what it was told: the update is its own
         numbered = (key, encode_sequence(sequence), uuid, properties, body)
         try:
             store.apply(numbered, sequence, None if ttl is None else now + ttl)

@@ -24,6 +24,8 @@ from patterns.clone.heartbeats import Heartbeats
 from patterns.clone.holdings import Holdings
 from patterns.clone.levels import FEATURE as LEVELS
 from patterns.clone.messages import (
+    EXPIRED,
+    FIGURE,
     HUGZ,
     MAX_BODY,
     MAX_COUNTER,
@@ -224,7 +226,7 @@ class ServerProtocol:
             effects = self._settle(now) + self._renew_epoch(now)
             for key in self.store.expire(now, self.expire_limit):
                 self._expired += 1
-                effects += self._ordering.order_own(key, b"o=ttl\n", b"", now)
+                effects += self._ordering.order_own(key, EXPIRED, b"", now)
             return effects + self._tell_figures(now) + self._beat_if_due(now)
         self._holdings.pending.expire(now)
         return self._follow(self._follower.tick(now))
@@ -245,7 +247,7 @@ class ServerProtocol:
         effects: list[Effect] = []
         try:
             for key, body in self._figures.take_changed(self.statistics(), now):
-                effects += self._ordering.order_own(key, b"o=sys\n", body, now)
+                effects += self._ordering.order_own(key, FIGURE, body, now)
         except StoreFull:
             pass  # the clients' values come first; what has a number already is published
         return effects

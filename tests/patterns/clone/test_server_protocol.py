@@ -939,6 +939,21 @@ class TestPromotion:
         assert sequence_of(answer) == seq(10)
         assert contents(follower)[b"/a"] == b"2"
 
+    @pytest.mark.parametrize("mark", [b"o=ttl\n", b"o=sys\n", b"ttl=5\n"])
+    def test_an_update_of_a_client_is_never_taken_for_one_of_the_servers_own(self, mark):
+        """Not even if it gives back the properties that it was told."""
+        leader, follower = active(1.0), server()
+        follower.become_passive(1.0)
+        answer_hello(leader, follower, 0, 1.0)
+        write, later = kvset(b"/a", b"1", mark), kvset(b"/a", b"2")
+        (publication,) = published(leader.receive_update(write, 1.0))
+        assert publication[3] == (mark if mark.startswith(b"ttl") else b"")
+        leader.receive_update(later, 1.0)
+        deliver(leader, follower, 1.0)
+        follower.become_active(6.0)
+        follower.receive_update(write, 7.0)
+        assert contents(follower)[b"/a"] == b"2"
+
     def test_f5_s6_18_the_first_number_of_a_new_epoch_exceeds_all_that_was_published(self):
         protocol = passive(0.0, [kvpub(seq(100), b"/a")], sequence=seq(100))
         protocol.become_active(1.0)
