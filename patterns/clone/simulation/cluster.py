@@ -126,7 +126,7 @@ class Cluster:
         self.faults[kind, states] += 1
         until = step.at + (step.seconds if step.kind != "clock" else 0.0)
         self.history.faults.append((step.at, until, step.kind, step.nodes))
-        self._disturb(step)
+        self._disturb(step, len(self.history.faults) - 1)
 
     def _state_of(self, name: str) -> str:
         node = self._node(name)
@@ -153,7 +153,7 @@ class Cluster:
         except ClientClosed:
             pass
 
-    def _disturb(self, step: Step) -> None:
+    def _disturb(self, step: Step, fault: int) -> None:
         match step.kind:
             case "crash" | "power":
                 self._crash(step.nodes[0], step.seconds, step.kind == "power")
@@ -171,7 +171,8 @@ class Cluster:
             case "drop":
                 source, to = step.nodes
                 port = "snapshots" if to in SERVERS else "publisher"
-                self.network.drop(_next_of_a_server(int(step.detail[0])), f"{source}.{port}", to)
+                loses = self._next_of_a_server(int(step.detail[0]), fault)
+                self.network.drop(loses, f"{source}.{port}", to)
             case "switchover":
                 for server in self.active():
                     server.switchover()
@@ -183,6 +184,23 @@ class Cluster:
                 self._let_talk(step.nodes[0], step.detail[0])
             case _:
                 raise ValueError(f"no step is called {step.kind!r}")
+
+    def _next_of_a_server(self, count: int, fault: int) -> Callable[[list[bytes]], bool]:
+        """Picks the next messages of a publisher or ROUTER, which lose some at their limits.
+
+        What a passive server says in between is not lost while its connection stands. The fault
+        lasts from the first that is lost to the last, which may come long after it was planned.
+        """
+        lost: list[float] = []
+
+        def loses(frames: list[bytes]) -> bool:
+            if is_from_passive(frames) or len(lost) == count:
+                return False
+            lost.append(self.simulation.loop.time())
+            self.history.faults[fault] = (lost[0], lost[-1], *self.history.faults[fault][2:])
+            return True
+
+        return loses
 
     def _let_talk(self, server: str, port: str) -> None:
         """A stranger comes; not to a publisher whose queues are shorter than all that it beats.
@@ -220,12 +238,3 @@ class Cluster:
 
 def _interest(member: Member) -> Interest:
     return tuple(subtree.encode() for subtree in member.subtrees)
-
-
-def _next_of_a_server(count: int) -> Callable[[list[bytes]], bool]:
-    """Picks the next messages that a publisher or ROUTER sends: these lose some at their limits.
-
-    What a passive server says in between is not lost while its connection stands.
-    """
-    left = iter(range(count))
-    return lambda frames: not is_from_passive(frames) and next(left, None) is not None

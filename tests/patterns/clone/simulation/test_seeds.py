@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from patterns.clone.simulation import SCENARIOS, generate, run
+from patterns.clone.simulation.cluster import Cluster
 
 SEEDS = int(os.environ.get("REACTOR_SIMULATION_SEEDS", "4"))
 
@@ -26,6 +27,24 @@ def test_no_invariant_is_violated(scenario):
 def test_a_loss_of_the_last_updates_that_is_noticed_after_they_agreed_is_mended_in_time():
     """A queue of two messages loses one after all is healed; the client pauses for 18 s."""
     assert run(generate(10439615, "mixed")).violations == ()
+
+
+def test_messages_that_are_dropped_are_a_fault_when_they_are_lost():
+    """That may be long after it was planned; what was acknowledged before is not excused by it."""
+    clusters = []
+
+    class Kept(Cluster):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            clusters.append(self)
+
+    schedule = generate(10927741, "mixed")
+    (planned,) = [step.at for step in schedule.steps if step.kind == "drop"]
+    (switchover,) = [step.at for step in schedule.steps if step.kind == "switchover"]
+    assert run(schedule, Kept).violations == ()
+    (begin, end), *more = [fault[:2] for fault in clusters[0].history.faults if fault[2] == "drop"]
+    assert planned < switchover < begin <= end < switchover + 1.0
+    assert not more
 
 
 @pytest.mark.parametrize("scenario", ["mixed", "squeeze"])
