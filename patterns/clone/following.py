@@ -73,6 +73,7 @@ class Follower:
     ) -> None:
         self.complete = False
         self.attempt = 0
+        self.question = 0  # the newest that this attempt was asked
         self.following = False
         self.replicated = self.discarded = self.resyncs = 0
         self._holdings = holdings
@@ -124,6 +125,7 @@ class Follower:
 
     def _say_hello(self, now: float) -> list[Effect]:
         self.attempt += 1
+        self.question = 0
         self._answered = False
         self._asked_at = now
         # An answer takes an active server with many leases longer than its heartbeats.
@@ -153,7 +155,8 @@ class Follower:
             self._heard(now)
             return self._receive_entries(entries, now)
         if word == POSITION:
-            return self._receive_position(decode_position(frames), now)
+            position, self.question = decode_position(frames)
+            return self._receive_position(position, now)
         if is_pack(frames):
             entries = decode_pack(frames, max_body=self._max_body, min_body=0)
             return self._receive_snapshot_entries(entries, now)

@@ -173,7 +173,7 @@ class LinkFollower(Handler):
         if stream is None or stream.closed or protocol.state is not ServerState.PASSIVE:
             return
         try:
-            stream.send(*encode_held(protocol.sequence))
+            stream.send(*encode_held(protocol.sequence, protocol.question))
         except Exception as error:
             self._hook_failed(error)
 

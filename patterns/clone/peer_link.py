@@ -2,16 +2,18 @@
 
 It is private to the two, and runs from a DEALER of the passive one to the active's snapshot port:
 
-    P: LINK, "1", sequence, held      hello: I want all after this number; 0: the map as well
-    A: POSITION, sequence             all up to this number was sent before this
+    P: LINK, "2", sequence, held      hello: I want all after this number; 0: the map as well
+    A: POSITION, sequence, question   all up to this number was sent before this
     A: KVPACK..., KTHXBAI             the snapshot, if that is another number than the hello's
     A: APPEND, lengths, data          updates in the order of their numbers, and refusals
-    P: HELD, sequence                 with a complete copy, I hold all up to this number
+    P: HELD, sequence, question       with a complete copy, I hold all up to this number
 
 `lengths` and `data` are those of a KVPACK (`packs`), but a body may be empty here, and a refusal
 has the number zero. A POSITION also comes with every heartbeat, and after the updates of a turn of
 which one is not to be published before it is confirmed. Who is PASSIVE answers each with HELD,
-and says so also when its copy is complete: what nobody waits for costs no answer.
+and says so also when its copy is complete: what nobody waits for costs no answer. `question` counts
+the positions, and an answer repeats that of the newest one it has had: so who asks knows how old it
+is at most, however late it comes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from patterns.clone.messages import MAX_BODY, Frames, MalformedMessage, encode_s
 from patterns.clone.packs import decode_entries, encode_entries
 
 LINK, POSITION, APPEND, HELD = b"LINK", b"POSITION", b"APPEND", b"HELD"
-VERSION = b"1"
+VERSION = b"2"
 # The routing id of a passive server begins like this; 16 random bytes follow, others each time.
 PEER_IDENTITY = b"clone-peer-"
 # As many to a message as a ROUTER, which counts messages, may well keep a thousand times.
@@ -69,24 +71,24 @@ def version_problem(theirs: bytes) -> str:
     )
 
 
-def encode_held(sequence: int) -> Frames:
-    """The passive server holds everything up to this number."""
-    return (HELD, encode_sequence(sequence))
+def encode_held(sequence: int, question: int) -> Frames:
+    """The passive server holds everything up to this number, and has been asked this question."""
+    return (HELD, encode_sequence(sequence), encode_sequence(question))
 
 
-def decode_held(frames: Sequence[bytes]) -> int:
-    """The number that is held. Raises MalformedMessage."""
-    return _only_number(frames, HELD)
+def decode_held(frames: Sequence[bytes]) -> tuple[int, int]:
+    """The number that is held, and the newest question. Raises MalformedMessage."""
+    return _two_numbers(frames, HELD)
 
 
-def encode_position(sequence: int) -> Frames:
-    """The active server has sent everything up to this number."""
-    return (POSITION, encode_sequence(sequence))
+def encode_position(sequence: int, question: int) -> Frames:
+    """The active server has sent everything up to this number, and asks what is held."""
+    return (POSITION, encode_sequence(sequence), encode_sequence(question))
 
 
-def decode_position(frames: Sequence[bytes]) -> int:
-    """The number up to which all was sent. Raises MalformedMessage."""
-    return _only_number(frames, POSITION)
+def decode_position(frames: Sequence[bytes]) -> tuple[int, int]:
+    """The number up to which all was sent, and the question. Raises MalformedMessage."""
+    return _two_numbers(frames, POSITION)
 
 
 def encode_append(entries: Sequence[Frames]) -> Frames:
@@ -101,10 +103,10 @@ def decode_append(frames: Sequence[bytes], *, max_body: int = MAX_BODY) -> list[
     return decode_entries(frames[1], frames[2], max_body=max_body, min_body=0)
 
 
-def _only_number(frames: Sequence[bytes], word: bytes) -> int:
-    if len(frames) != 2 or frames[0] != word:
+def _two_numbers(frames: Sequence[bytes], word: bytes) -> tuple[int, int]:
+    if len(frames) != 3 or frames[0] != word:
         raise MalformedMessage(f"not a {word.decode()}")
-    return _number(frames[1])
+    return _number(frames[1]), _number(frames[2])
 
 
 def _number(frame: bytes) -> int:

@@ -4,8 +4,8 @@ Every update and refusal goes to the passive server over the peer link (`peer_li
 update that is to be acknowledged as replicated leaves the server only when the passive one has
 confirmed its number, and whatever would leave after it waits behind it: so nobody ever sees an
 update that a failover could take back. If no confirmation comes in time, nothing waits any more
-until the passive server has caught up again; then a probe, the number that was the newest at some
-instant, is confirmed in time.
+until the passive server has caught up again; then a probe, a question asked at some instant, is
+answered in time, with the number that was the newest then.
 
 Time is an argument: monotonic seconds.
 """
@@ -43,6 +43,14 @@ class ReplicationPolicy:
         check_level(self.level)
         if not self.timeout > 0:
             raise ValueError(f"a replication timeout is more than 0 s, not {self.timeout!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A question for the passive server, behind all that was to be sent up to a number."""
+
+    sequence: int
+    question: int
 
 
 @dataclass(slots=True)
@@ -90,8 +98,10 @@ class Replication:
         self._uuids: set[bytes] = set()
         self._waiting_bytes = 0
         self._published = 0  # the newest number that has left, while anything waits
-        self._probe: tuple[int, float] | None = None
-        self._outgoing: deque[Frames | int] = deque()  # entries, and positions
+        self.asked = 0  # questions, each with a number
+        self._counts_from = 0  # answers to earlier ones are too old
+        self._probe: tuple[Position, float] | None = None
+        self._outgoing: deque[Frames | Position] = deque()
         self._outgoing_bytes = 0
         self._message: tuple[Frames, int] | None = None  # the next one, of so many of these
         self._sent_up_to = 0
@@ -107,12 +117,17 @@ class Replication:
         self.links += 1
         self.peer = peer
         self._clear_outgoing()
+        self.in_sync = self.in_sync and sequence == newest
+        self.ask_again(newest, now)
+
+    def ask_again(self, newest: int, now: float) -> None:
+        """Take nothing for confirmed before a question that is asked now has been answered.
+
+        What has arrived by now may have been sent long ago, by who is gone since.
+        """
+        self.confirmed = 0
         self._probe = None
-        if sequence == newest:
-            self.confirmed = newest
-        else:
-            self.confirmed = 0
-            self.in_sync = False
+        self._counts_from = self.asked + 1
         self.send_position(newest, now)
 
     def lose(self) -> None:
@@ -148,10 +163,20 @@ class Replication:
         """
         if not self.peer:
             return
-        if not self._outgoing or self._outgoing[-1] != newest:
-            self._outgoing.append(newest)
+        last = self._outgoing[-1] if self._outgoing else None
+        if not isinstance(last, Position) or last.sequence != newest or self._is_too_old(last):
+            last = self._ask(newest)
         if self._probe is None:
-            self._probe = (newest, now)
+            self._probe = (last, now)
+
+    def _ask(self, sequence: int) -> Position:
+        self.asked += 1
+        position = Position(sequence, self.asked)
+        self._outgoing.append(position)
+        return position
+
+    def _is_too_old(self, position: Position) -> bool:
+        return position.question < self._counts_from
 
     @property
     def sending(self) -> bool:
@@ -163,15 +188,15 @@ class Replication:
         if self._message is None:
             if self._asks and not self._outgoing:  # once for all that is held back in a turn
                 self._asks = False
-                self._outgoing.append(self._sent_up_to)
+                self._ask(self._sent_up_to)
             if self._outgoing:
                 self._message = self._pack(self._outgoing[0])
         return None if self._message is None else self._message[0]
 
-    def _pack(self, first: Frames | int) -> tuple[Frames, int]:
-        if isinstance(first, int):
-            self._sent_up_to = first
-            return encode_position(first), 1
+    def _pack(self, first: Frames | Position) -> tuple[Frames, int]:
+        if isinstance(first, Position):
+            self._sent_up_to = first.sequence
+            return encode_position(first.sequence, first.question), 1
         entries = self._next_entries()
         numbers = (sequence_of(entry) for entry in reversed(entries))
         self._sent_up_to = next(filter(None, numbers), self._sent_up_to)
@@ -181,7 +206,7 @@ class Replication:
         entries: list[Frames] = []
         size = 0
         for entry in self._outgoing:
-            if isinstance(entry, int):
+            if isinstance(entry, Position):
                 break
             size += len(entry[3]) + len(entry[4])
             if entries and (size > APPEND_BYTES or len(entries) == APPEND_ENTRIES):
@@ -194,7 +219,7 @@ class Replication:
         assert self._message is not None
         for _ in range(self._message[1]):
             entry = self._outgoing.popleft()
-            if not isinstance(entry, int):
+            if not isinstance(entry, Position):
                 self._outgoing_bytes -= len(entry[4])
         self._message = None
 
@@ -204,8 +229,10 @@ class Replication:
         self._message = None
         self._asks = False
 
-    def receive_held(self, peer: bytes, sequence: int, newest: int, now: float) -> None:
-        """The passive server holds all up to a number. Raises MalformedMessage.
+    def receive_held(
+        self, peer: bytes, sequence: int, question: int, newest: int, now: float
+    ) -> None:
+        """The passive server holds all up to a number, and was asked this. MalformedMessage.
 
         What may leave now is in `take_due`.
         """
@@ -213,8 +240,15 @@ class Replication:
             raise MalformedMessage("not from the passive server that is followed by")
         if sequence > newest:
             raise MalformedMessage(f"number {sequence} is held, {newest} is the newest")
+        if question > self.asked:
+            raise MalformedMessage(f"question {question} is answered, {self.asked} were asked")
+        if question < self._counts_from:
+            return
         self.confirmed = max(self.confirmed, sequence)
-        if self._probe is None or sequence < self._probe[0]:
+        if self._probe is None:
+            return
+        probe = self._probe[0]
+        if sequence < probe.sequence or question < probe.question:
             return
         self.in_sync = self.in_sync or now <= self._probe[1] + self.policy.timeout
         self._probe = None

@@ -140,6 +140,11 @@ class ServerProtocol:
         return self.replication.published(self.sequence)
 
     @property
+    def question(self) -> int:
+        """The newest question of the active server that this one follows, for its answer."""
+        return self._follower.question
+
+    @property
     def packs(self) -> bool:
         """True if clients that can are offered packed snapshots."""
         return self._heartbeats.packs
@@ -298,11 +303,11 @@ class ServerProtocol:
     def suspend(self, now: float) -> None:
         """Serve nobody until `resume`: the peer may have taken over, and is being asked.
 
-        What clients send meanwhile is held, as by a passive server. And the link is asked: what is
-        known of who follows is as old as the last word, and grows older.
+        What clients send meanwhile is held, as by a passive server. And who follows is asked
+        again: what is known of it is as old as the last word, and grows older.
         """
         self.suspended = True
-        self.replication.send_position(self.sequence, now)
+        self.replication.ask_again(self.sequence, now)
 
     def resume(self, now: float) -> list[Effect]:
         """The peer has not taken over: apply and publish what was held, and serve again."""
@@ -335,7 +340,8 @@ class ServerProtocol:
     ) -> list[Effect]:
         """What the passive server says: hello, or what it holds. Raises MalformedMessage."""
         if frames[0] == HELD:
-            self.replication.receive_held(identity, decode_held(frames), self.sequence, now)
+            held, question = decode_held(frames)
+            self.replication.receive_held(identity, held, question, self.sequence, now)
             return self._settle(now)
         sequence, held = decode_hello(frames)
         if not self.serving or self._fork.lacks_data_of(held, self.sequence):

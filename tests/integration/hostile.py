@@ -28,8 +28,8 @@ GOOD = [
     snapshot_request(b"/a/"),
     (PeerState(Role.PRIMARY, State.ACTIVE).encode(),),
     encode_hello(7, 9),
-    encode_held(7),
-    encode_position(7),
+    encode_held(7, 1),
+    encode_position(7, 1),
     encode_append([KVMessage(b"/a/key", 8, UUID, b"", b"").encode()] * 2),
     encode_pack([KVMessage(b"/a/key", 8, UUID, b"ttl=5\n", b"value").encode()]),
 ]

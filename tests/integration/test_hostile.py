@@ -28,6 +28,7 @@ from patterns.clone.messages import (
 from patterns.clone.packs import decode_pack
 from patterns.clone.peer_link import (
     LINK,
+    VERSION,
     decode_append,
     decode_held,
     decode_hello,
@@ -77,12 +78,12 @@ NO_REQUEST = [
     (b"icanhaz?", b""),
     (b"KTHXBAI",),
     (b"LINK",),
-    (b"LINK", b"1"),
-    (b"LINK", b"1", bytes(7)),
-    (b"LINK", b"2", bytes(8)),  # a version that is yet to come
-    (b"LINK", b"1", b"\xff" * 8),
+    (b"LINK", VERSION),
+    (b"LINK", VERSION, bytes(7), bytes(8)),
+    (b"LINK", b"3", bytes(8)),  # a version that is yet to come
+    (b"LINK", VERSION, b"\xff" * 8, bytes(8)),
     (b"HELD",),
-    (b"HELD", bytes(8)),  # by nobody who follows
+    (b"HELD", bytes(8), bytes(8)),  # by nobody who follows
 ]
 
 
@@ -526,7 +527,7 @@ def hostile_primary(context, start_server):
 def test_a_passive_server_is_not_led_astray_by_what_its_peer_says(hostile_primary, seed):
     peer = hostile_primary
     peer.wait_for_hello()
-    peer.say(*encode_position(peer.sequence))
+    peer.say(*encode_position(peer.sequence, 1))
     for frames in hostile.frame_lists(seed, 1000, is_from_active):
         peer.say(*frames)
     peer.say(*snapshot_end(peer.sequence))

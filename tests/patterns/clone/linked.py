@@ -24,7 +24,7 @@ def append(protocol, *entries, now):
 
 def position(protocol, sequence, now, attempt=None):
     """All up to a number was sent before this."""
-    return hear(protocol, encode_position(sequence), now, attempt)
+    return hear(protocol, encode_position(sequence, 1), now, attempt)
 
 
 def send_entries(protocol, entries, now, attempt=None):

@@ -35,7 +35,7 @@ def in_sync():
     """With a passive server that holds all there is."""
     departures = alone()
     departures.replication.attach(PEER, 0, 0, 0.0)
-    departures.replication.receive_held(PEER, 0, 0, 0.0)
+    departures.replication.receive_held(PEER, 0, 1, 0, 0.0)
     assert departures.settle(0.0) == [ReportReplication(True)]
     return departures
 
@@ -45,7 +45,8 @@ def counted(departures):
 
 
 def confirm(departures, counter):
-    departures.replication.receive_held(PEER, seq(counter), seq(counter), 0.0)
+    link = departures.replication
+    link.receive_held(PEER, seq(counter), link.asked, seq(counter), 0.0)
     return departures.settle(0.0)
 
 

@@ -46,7 +46,8 @@ def pair(level="applied", **policy):
 def confirm(active, passive, now):
     """What the passive server holds, told."""
     deliver(active, passive, now)
-    return active.receive_from_passive(b"peer", encode_held(passive.sequence), now)
+    held = encode_held(passive.sequence, passive.question)
+    return active.receive_from_passive(b"peer", held, now)
 
 
 def kvset(key=b"k", body=b"1", uuid=UUID, properties=b"", level=None):

@@ -7,7 +7,7 @@ from patterns.binary_star.messages import State
 from patterns.clone.client import WriteError
 from patterns.clone.handlers import CloneServer
 from patterns.clone.packs import PACK_ENTRIES
-from patterns.clone.peer_link import encode_held, encode_hello
+from patterns.clone.peer_link import VERSION, encode_held, encode_hello
 from patterns.clone.replication import ReplicationPolicy
 
 from .services import BACKUP, PRIMARY, contents, heartbeats, states, update, updates
@@ -264,9 +264,9 @@ def test_a_server_of_another_release_is_told_which_versions_there_are(service):
     with structlog.testing.capture_logs() as logs:
         stranger.send(b"LINK", b"7", bytes(8), b"and more")
         service.loop.run_pending()
-    assert stranger.arrived == [[b"LINK", b"1"]]
+    assert stranger.arrived == [[b"LINK", VERSION]]
     (told,) = [entry["reason"] for entry in logs if entry["event"] == "message refused"]
-    assert "version b'7'" in told and "b'1'" in told and "same release" in told
+    assert "version b'7'" in told and f"{VERSION!r}" in told and "same release" in told
     assert states(primary, backup) == [State.ACTIVE, State.PASSIVE]
 
 
@@ -291,7 +291,7 @@ def test_f33_what_strangers_say_to_the_link_is_refused_and_changes_nothing(servi
     client = client_of_both(service)
     stranger, at_passive = service.dealer(), service.dealer(BACKUP)
     before = primary.statistics().messages_refused
-    for frames in ((b"HELD", bytes(8)), (b"HELD",), (b"LINK",), encode_held(1)):
+    for frames in ((b"HELD", bytes(8)), (b"HELD",), (b"LINK",), encode_held(1, 1)):
         stranger.send(*frames)
     at_passive.send(*encode_hello(0, 0))
     service.loop.run_pending()

@@ -28,6 +28,7 @@ from patterns.clone.peer_link import (
     APPEND_BYTES,
     APPEND_ENTRIES,
     POSITION,
+    VERSION,
     decode_append,
     decode_position,
     encode_held,
@@ -80,8 +81,10 @@ class Active:
     def hello(self, sequence, now=0.0, peer=PEER):
         return self.protocol.receive_from_passive(peer, encode_hello(sequence, sequence), now)
 
-    def held(self, sequence, now=1.0, peer=PEER):
-        return self.protocol.receive_from_passive(peer, encode_held(sequence), now)
+    def held(self, sequence, now=1.0, peer=PEER, question=None):
+        """The answer to a question, by default to the newest."""
+        question = self.link.asked if question is None else question
+        return self.protocol.receive_from_passive(peer, encode_held(sequence, question), now)
 
     def take_sent(self):
         """What goes over the link: the number of a position, or the entries of an APPEND."""
@@ -89,7 +92,7 @@ class Active:
         while (message := self.link.next_message()) is not None:
             self.link.message_sent()
             if message[0] == POSITION:
-                sent.append(decode_position(message))
+                sent.append(decode_position(message)[0])
             else:
                 sent.append(decode_append(message))
         return sent
@@ -424,12 +427,15 @@ class TestLink:
         assert active.protocol.statistics().links_lost == 1
         assert published([Publish(active.write())]) == [(seq(5), "applied")]
 
-    def test_hello_again_with_the_newest_number_confirms_it(self):
+    def test_hello_again_with_the_newest_number_is_confirmed_by_its_answer(self):
+        """The hello itself may be as old as its way was long."""
         active = Active()
         active.write(now=1.0)
-        effects = active.hello(seq(1), 1.1, peer=b"another socket of it")
-        assert published(effects) == [(seq(1), "replicated")]
+        peer = b"another socket of it"
+        assert published(active.hello(seq(1), 1.1, peer=peer)) == []
         assert active.link.in_sync
+        assert active.take_sent() == [seq(1)]
+        assert published(active.held(seq(1), 1.2, peer=peer)) == [(seq(1), "replicated")]
 
     def test_hello_with_another_number_makes_nobody_wait(self):
         active = Active()
@@ -455,23 +461,28 @@ class TestLink:
         with pytest.raises(MalformedMessage):
             lone.held(seq(0), peer=b"")
 
-    def test_nobody_confirms_what_was_never_given(self):
+    def test_nobody_confirms_what_was_never_given_or_asked(self):
         active = Active()
         with pytest.raises(MalformedMessage):
             active.held(seq(1))
+        with pytest.raises(MalformedMessage, match="question"):
+            active.held(seq(0), question=active.link.asked + 1)
 
     @pytest.mark.parametrize(
         "frames",
         [
             (b"LINK",),
-            (b"LINK", b"1"),
-            (b"LINK", b"1", b"short"),
-            (b"LINK", b"1", encode_sequence(-1)),
-            (b"LINK", b"1", bytes(8), b""),
-            (b"LINK", b"9", bytes(8)),
+            (b"LINK", VERSION),
+            (b"LINK", VERSION, b"short", bytes(8)),
+            (b"LINK", VERSION, encode_sequence(-1), bytes(8)),
+            (b"LINK", VERSION, bytes(8)),
+            (b"LINK", b"9", bytes(8), bytes(8)),
             (b"HELD",),
-            (b"HELD", b""),
+            (b"HELD", bytes(8)),
+            (b"HELD", b"", bytes(8)),
             (b"HELD", bytes(8), b""),
+            (b"HELD", bytes(8), encode_sequence(-1)),
+            (b"HELD", bytes(8), bytes(8), b""),
         ],
     )
     def test_f33_what_is_malformed_changes_nothing(self, frames):
@@ -540,18 +551,47 @@ class TestChangesOfState:
         assert active.protocol.receive_link_lost(1.1) == []
         assert published(active.protocol.resume(1.2)) == [(seq(1), "applied")]
 
-    @pytest.mark.parametrize(("resumed_at", "level"), [(10.5, "replicated"), (12.0, "applied")])
-    def test_who_was_not_heard_while_suspended_holds_nothing_for_sure(self, resumed_at, level):
+    def test_who_was_not_heard_while_suspended_holds_nothing_for_sure(self):
         """Its machine may have lost its power meanwhile (mixed, 10095918)."""
         active = Active()
         its_uuid = uuid()
         active.write(its_uuid=its_uuid)
         active.held(seq(1))
         active.protocol.suspend(10.0)
-        active.write(its_uuid=its_uuid, now=10.1)
-        active.protocol.resume(resumed_at)
-        answer = active.write(its_uuid=its_uuid, now=resumed_at)
-        assert published([Publish(answer)]) == [(seq(1), level)]
+        active.protocol.resume(10.5)
+        assert active.write(its_uuid=its_uuid, now=10.6) is None
+        assert published(active.protocol.tick(11.0)) == [(seq(1), "applied")]
+
+    def test_what_was_sent_before_it_was_suspended_does_not_tell_who_is_there(self):
+        """It was long on its way, and who sent it has died since (held, 10913528)."""
+        active = Active()
+        its_uuid = uuid()
+        active.write(its_uuid=its_uuid)
+        active.held(seq(1))
+        earlier = active.link.asked
+        active.protocol.suspend(10.0)
+        active.protocol.resume(10.1)
+        assert active.write(its_uuid=its_uuid, now=10.2) is None
+        assert published(active.held(seq(1), 10.3, question=earlier)) == []
+        assert published(active.held(seq(1), 10.4)) == [(seq(1), "replicated")]
+
+    def test_an_answer_that_comes_after_a_long_pause_keeps_nobody_in_step(self):
+        active = Active()
+        active.protocol.tick(1.0)  # a heartbeat asks
+        earlier = active.link.asked
+        active.protocol.suspend(6.0)
+        active.held(seq(0), 6.0, question=earlier)
+        active.protocol.resume(6.1)
+        active.protocol.tick(7.0)
+        assert not active.link.in_sync
+
+    def test_a_question_that_could_not_be_sent_before_the_pause_is_asked_again(self):
+        active = Active()
+        active.protocol.tick(1.0)
+        unsent = active.link.asked
+        active.protocol.suspend(6.0)
+        assert active.link.asked == unsent + 1
+        assert active.take_sent() == [seq(0), seq(0)]
 
     def test_a_promoted_server_has_nothing_confirmed_and_nobody_linked(self):
         active = Active()

@@ -428,8 +428,9 @@ class TestPassive:
             kvpub(seq(1), b"/a"),
             encode_append([kvpub(seq(1), b"/a"), kvpub(seq(2), KTHXBAI)]),
             (b"APPEND", b"", b""),
-            (b"POSITION", b"1"),
-            (b"LINK", b"2"),
+            (b"POSITION", bytes(8)),
+            (b"POSITION", bytes(8), b"1"),
+            (b"LINK", b"9"),
         ],
     )
     def test_a_malformed_message_over_the_link_changes_nothing(self, frames):
@@ -525,10 +526,10 @@ class TestLinkThatBreaks:
 
     def test_another_version_is_named(self):
         protocol = passive(0.0)
-        with pytest.raises(OtherVersion, match="version b'2'.*same release"):
-            hear(protocol, (b"LINK", b"2"), 1.0)
-        with pytest.raises(OtherVersion, match="version b'2'"):
-            active().receive_from_passive(b"peer", (b"LINK", b"2", bytes(8)), 1.0)
+        with pytest.raises(OtherVersion, match="version b'1'.*same release"):
+            hear(protocol, (b"LINK", b"1"), 1.0)
+        with pytest.raises(OtherVersion, match="version b'1'"):
+            active().receive_from_passive(b"peer", (b"LINK", b"1", bytes(8)), 1.0)
 
 
 class TestSyncing:

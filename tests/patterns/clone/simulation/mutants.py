@@ -436,7 +436,7 @@ def _(patch):
         follower = self._server.protocol._follower
         self._confirming = False
         if self._stream is not None and not self._stream.closed and follower.following:
-            self._stream.send(*encode_held(getattr(follower, "told", 0)))
+            self._stream.send(*encode_held(getattr(follower, "told", 0), follower.question))
 
     wrap(patch, Follower, "_receive_position", receive_position)
     wrap(patch, LinkFollower, "_confirm", confirm)
@@ -444,8 +444,8 @@ def _(patch):
 
 @mutant("a confirmation counts for the next update as well", "I6b", "replicated")
 def _(patch):
-    def receive_held(original, self, peer, sequence, newest, now):
-        original(self, peer, min(sequence + 1, newest), newest, now)
+    def receive_held(original, self, peer, sequence, question, newest, now):
+        original(self, peer, min(sequence + 1, newest), question, newest, now)
 
     wrap(patch, Replication, "receive_held", receive_held)
 
@@ -495,6 +495,7 @@ def _(patch):
 def _(patch):
     def attach(original, self, peer, sequence, newest, now):
         original(self, peer, newest, newest, now)
+        self.confirmed = newest
 
     wrap(patch, Replication, "attach", attach)
 

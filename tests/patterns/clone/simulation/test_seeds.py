@@ -29,6 +29,11 @@ def test_a_loss_of_the_last_updates_that_is_noticed_after_they_agreed_is_mended_
     assert run(generate(10439615, "mixed")).violations == ()
 
 
+def test_i6b_what_a_dead_peer_had_sent_does_not_confirm_to_who_wakes_that_it_is_there():
+    """Its last word was long on its way to a server that stood still."""
+    assert run(generate(10913528, "held")).violations == ()
+
+
 def test_messages_that_are_dropped_are_a_fault_when_they_are_lost():
     """That may be long after it was planned; what was acknowledged before is not excused by it."""
     clusters = []
