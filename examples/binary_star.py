@@ -6,10 +6,8 @@ Both run in this process, each on a reactor of its own, as if they were two.
 import argparse
 import asyncio
 import socket
-import sys
 from collections.abc import Sequence
 
-import structlog
 import zmq
 
 from patterns.binary_star.messages import Role, State
@@ -95,7 +93,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=200, help="keys to write (default: 200)")
     parser.add_argument("--seconds", type=float, default=30.0, help="give up after (default: 30)")
     options = parser.parse_args(argv)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return asyncio.run(run_pair(options.count, options.seconds))
 
 

@@ -9,12 +9,9 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-
-import structlog
 
 from patterns.black_box import BlackBox, Delivery, QueuePolicy, Work
 from patterns.espresso import Kind, RecordFile, Replay
@@ -105,7 +102,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=40_000, help="messages (default: 40000)")
     count = parser.parse_args(argv).count
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(example(Path(folder) / "feed.esp", count))
 

@@ -2,10 +2,7 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Sequence
-
-import structlog
 
 from patterns.clone.client import CloneClient, Deleted, Expired, Live, Put
 from patterns.clone.handlers import CloneServer
@@ -68,7 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=5, help="keys to write (default: 5)")
     parser.add_argument("--seconds", type=float, default=20.0, help="give up after (default: 20)")
     options = parser.parse_args(argv)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return asyncio.run(share(options.count, options.seconds))
 
 

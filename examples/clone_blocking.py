@@ -1,11 +1,8 @@
 """Clone without an event loop: threads share one map, and count together without a lock."""
 
 import argparse
-import sys
 import threading
 from collections.abc import Sequence
-
-import structlog
 
 from patterns.clone.blocking import Clone
 from patterns.clone.client import Deleted, Put
@@ -58,7 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=20, help="visits of a thread (default: 20)")
     parser.add_argument("--seconds", type=float, default=20.0, help="give up after (default: 20)")
     options = parser.parse_args(argv)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     server = CloneServer(port=0)
     thread = ReactorThread(server, "server")
     thread.start(options.seconds)

@@ -2,10 +2,7 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Sequence
-
-import structlog
 
 from patterns.clone import model1
 from reactor import Reactor
@@ -40,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=5, help="updates to receive (default: 5)")
     parser.add_argument("--seconds", type=float, default=20.0, help="give up after (default: 20)")
     options = parser.parse_args(argv)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return asyncio.run(publish(options.port, options.count, options.seconds))
 
 

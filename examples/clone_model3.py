@@ -2,10 +2,7 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Sequence
-
-import structlog
 
 from patterns.clone import model3
 from reactor import Reactor
@@ -44,7 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="give up after (default: 20)")
     options = parser.parse_args(argv)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return asyncio.run(share(options.port, options.count, options.seconds))
 
 

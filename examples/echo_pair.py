@@ -5,11 +5,9 @@ Both servers run in this process, each on a reactor of its own; in the middle th
 
 import argparse
 import asyncio
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 
-import structlog
 import zmq
 
 from patterns.binary_star import BinaryStar, Role, State
@@ -122,7 +120,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=100, help="echoes to ask for (default: 100)")
     parser.add_argument("--seconds", type=float, default=30.0, help="give up after (default: 30)")
     options = parser.parse_args(argv)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return asyncio.run(main_within(options.count, options.seconds))
 
 

@@ -10,14 +10,11 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
-
-import structlog
 
 from patterns.binary_star.messages import Role
 from patterns.clone.client import CloneClient, WriteError
@@ -69,7 +66,6 @@ async def serve(role: Role, own: int, other: int, ready: Event) -> None:
 
 
 def server_process(role: Role, own: int, other: int, ready: Event) -> None:
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(serve(role, own, other, ready))
 
 
@@ -153,7 +149,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=100, help="keys to write (default: 100)")
     parser.add_argument("--seconds", type=float, default=30.0, help="give up after (default: 30)")
     options = parser.parse_args(argv)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return asyncio.run(example(options.count, options.seconds))
 
 

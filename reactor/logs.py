@@ -1,11 +1,15 @@
 """The framework's logger: what cannot be logged is lost, and nothing else is lost with it.
 
+It writes as structlog was configured. Where nobody has done so, it writes to standard error: the
+standard output is the program's.
+
 A disk runs full, and who reads a pipe may die before who writes to it. structlog raises then, in
 the middle of whatever was told of; `logging` does not, and neither does this.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -36,4 +40,8 @@ class Logger:
 
 def get_logger(**fields: Any) -> Logger:
     """The logger of the name `reactor`, with these fields."""
-    return Logger(structlog.get_logger("reactor").bind(**fields))
+    if structlog.is_configured():
+        logger = structlog.get_logger("reactor")
+    else:
+        logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
+    return Logger(logger.bind(**fields))

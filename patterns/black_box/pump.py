@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-import structlog
 import zmq
 
 from patterns.black_box.feeds import Feed
@@ -14,6 +13,7 @@ from patterns.black_box.private import PrivateEndpoint
 from patterns.black_box.spawning import check_cores
 from reactor import EndpointError, Handler
 from reactor.endpoints import Side, parse_endpoints
+from reactor.logs import get_logger
 
 # How long what was pumped already may take to reach the workers when the pump has stopped.
 _LINGER_MS = 200
@@ -130,7 +130,7 @@ class Pump(Handler):
         except zmq.ContextTerminated:
             pass  # the end, as it is meant
         except zmq.ZMQError as error:
-            structlog.get_logger("reactor").error("the pump has broken", exc_info=error)
+            get_logger().error("the pump has broken", exc_info=error)
         finally:
             self._close(_LINGER_MS)
 

@@ -17,10 +17,12 @@ def full_disk(monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    configured = structlog.get_config()
+    configured = structlog.get_config() if structlog.is_configured() else None
     structlog.configure(processors=[fail])
     yield
-    structlog.configure(**configured)
+    structlog.reset_defaults()
+    if configured is not None:
+        structlog.configure(**configured)
 
 
 class Picky(Recorder):
@@ -36,6 +38,21 @@ class Clock(PeriodicHandler):
     def on_tick(self):
         self.ticks += 1
         raise ValueError("always")
+
+
+def test_where_nobody_has_configured_it_the_output_stays_the_programs(capsys):
+    structlog.reset_defaults()
+    get_logger(handler="Echo").warning("full")
+    out, err = capsys.readouterr()
+    assert out == "" and "full" in err and "handler" in err
+
+
+def test_a_program_that_has_configured_structlog_decides(capsys):
+    structlog.reset_defaults()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory())
+    get_logger().info("mine")
+    out, err = capsys.readouterr()
+    assert "mine" in out and err == ""
 
 
 def test_no_level_raises():

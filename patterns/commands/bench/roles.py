@@ -16,7 +16,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-import structlog
 import zmq
 from zmq.backend import Socket as BackendSocket
 
@@ -133,7 +132,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     box.add_argument("--kind", choices=list(BOXES), required=True)
     box.add_argument("--workers", type=int, required=True)
     options = vars(parser.parse_args(argv))
-    structlog.configure_once(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     threading.Thread(target=_end_with_stdin, name="leash", daemon=True).start()
     role = options.pop("role")
     if role == "publish":
