@@ -78,7 +78,12 @@ def _bind_next(
 
 
 def neighbour(endpoint: str, offset: int) -> str:
-    """Return `endpoint` with `offset` added to its port; raises EndpointError if it has none."""
+    """Return `endpoint` with `offset` added to its port; raises EndpointError if it has none.
+
+    TypeError if it is no string.
+    """
+    if not isinstance(endpoint, str):
+        raise TypeError(f"an endpoint is a string, tcp://HOST:PORT, not {endpoint!r}")
     address, _, port = endpoint.rpartition(":")
     is_port = port.isascii() and port.isdigit() and 0 < int(port) <= LAST_PORT
     if not is_port or not address.lstrip("@>").startswith("tcp://"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from enum import Enum
+from typing import Any
 
 import click
 import structlog
@@ -30,4 +32,9 @@ def serve(server: HandlerSet, endpoints: Callable[[], Iterable[str]], *others: H
         run(server, *others, on_ready=announce)
     except ReactorError as error:
         raise click.ClickException(str(error)) from error
-    log.info("stopped", **asdict(server.statistics()))
+    log.info("stopped", **asdict(server.statistics(), dict_factory=_as_words))
+
+
+def _as_words(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The values of an Enum by their names in the documentation."""
+    return {name: each.value if isinstance(each, Enum) else each for name, each in fields}

@@ -151,6 +151,7 @@ def check_refusals(server, count, port):
     assert server.terminate() == 0
     (last,) = server.log("stopped")
     assert (last["messages_refused"], last["errors"]) == (count, 0)
+    assert last["server"]["state"] == "active"
     assert {entry["event"] for entry in server.log()} == {"serving", "message refused", "stopped"}
 
 

@@ -711,6 +711,11 @@ def test_an_endpoint_that_names_no_server_is_told_at_once(server):
         CloneClient(["tcp://127.0.0.1:5556", server])
 
 
+def test_an_endpoint_that_is_no_string_is_told_at_once():
+    with pytest.raises(TypeError, match="a string"):
+        CloneClient([5556])
+
+
 def test_a_client_needs_a_server():
     with pytest.raises(ValueError):
         CloneClient([])
