@@ -9,8 +9,8 @@ class ServerRound:
     """The servers of one service, numbered in order of preference.
 
     `jitter` gives a number in 0..1 at each call and spreads the clients' attempts. A pause is at
-    most `pause` seconds, twice as long at each failure in a row, up to `max_pause`; at most `haste`
-    seconds after the end of a server that was followed.
+    most `pause` seconds, and when all of them have failed twice as long each time, up to
+    `max_pause`; at most `haste` seconds after the end of a server that was followed.
     """
 
     def __init__(
@@ -31,7 +31,8 @@ class ServerRound:
         self._order = list(range(servers))  # the one that is tried, then those to try after it
         self._live_since: float | None = None
         self._hasty_attempts = 0
-        self._failures = 0
+        self._tried = 0  # in this round
+        self._failures = 0  # rounds in which none would do
 
     @property
     def server(self) -> int:
@@ -41,7 +42,7 @@ class ServerRound:
     def receive_live(self, now: float) -> None:
         """The server is followed from now on."""
         self._live_since = now
-        self._hasty_attempts = 0
+        self._hasty_attempts = self._tried = 0
 
     def has_followed(self, seconds: float, now: float) -> bool:
         """True if the server has been followed for so long."""
@@ -78,9 +79,16 @@ class ServerRound:
         if self._live_since is not None and now - self._live_since > self.max_pause:
             self._failures = 0
         self._live_since = None
-        if self._hasty_attempts:
-            longest = min(self.haste, server_ttl / 20)
-        else:
-            longest = min(self.max_pause, self.pause * 2 ** min(self._failures, 30))
-            self._failures += 1
+        longest = (
+            min(self.haste, server_ttl / 20) if self._hasty_attempts else self._patient_pause()
+        )
         return now + longest * self._jitter()
+
+    def _patient_pause(self) -> float:
+        self._tried += 1
+        if self._tried < len(self._order):  # the next one may serve
+            return self.pause
+        self._tried = 0
+        self._failures += 1
+        doublings = min(self._failures - 1, 30)
+        return min(self.max_pause, self.pause * float(2**doublings))
