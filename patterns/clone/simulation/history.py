@@ -215,8 +215,9 @@ class History:
     void: bool = False
     """Whether numbers mean two things from some instant on, as nothing promises that they do not.
 
-    A server whose clock went back, and which everybody's death has left with no memory of an epoch,
-    may use it again. What is found from then on says nothing.
+    A server whose clock went back, and which has no memory of an epoch, may use it again: if it was
+    everybody's death that left nobody with one, or its own while it cannot hear the other. What is
+    found from then on says nothing.
     """
 
     def violate(self, invariant: str, at: float, text: str) -> None:

@@ -130,6 +130,22 @@ def test_i1_an_epoch_that_death_and_a_clock_have_undone_is_used_twice(pair, died
     assert pair.history.void == died
 
 
+@pytest.mark.parametrize(("fork", "epoch", "found"), [(0, 3, []), (7, 3, ["I1"]), (0, 0, ["I1"])])
+def test_i1_who_forgot_all_and_whose_clock_is_behind_may_use_an_epoch_of_its_peer(
+    pair, fork, epoch, found
+):
+    """It began in an epoch of the past, and a client told it of a newer one (mixed, 11013585)."""
+    pair.history.set_back.add("backup")
+    other = ServerRecorder(pair.history, "backup", lambda: 2.0)
+    if epoch:
+        other.begin((), fork)
+        other.number(make_sequence(epoch, 0))
+    other.begin((), make_sequence(3, 5))
+    other.number(seq(0))
+    assert [text for text in pair.found if text == "I1"] == found
+    assert pair.history.void is not bool(found)
+
+
 def test_the_first_refusal_is_noted(pair):
     frames = update(1)
     pair.active.published(refusal(frames, "conflict"))
