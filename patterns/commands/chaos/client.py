@@ -21,13 +21,11 @@ from patterns.clone.simulation.observed import ObservedClient
 from patterns.commands.chaos.asked import answer, contents, orders
 from patterns.commands.chaos.journal import Journal
 from patterns.commands.chaos.recorders import ClientJournal
-from patterns.commands.chaos.workload import next_operation
+from patterns.commands.chaos.workload import WRITES_OF_A_LIFE, next_operation
 from patterns.commands.logs import log_to_stderr
 from reactor import Reactor
 
 _UNANSWERED = 400  # writes that wait, with which a writer pauses
-# The numbers of the writes of a process's later lives are higher.
-_WRITES_OF_A_LIFE = 10_000_000
 
 
 class Client:
@@ -36,7 +34,7 @@ class Client:
     def __init__(self, options: argparse.Namespace) -> None:
         self._name = options.name
         self._chance = random.Random(f"{options.seed} {options.name} {options.life}")
-        self._number = options.life * _WRITES_OF_A_LIFE
+        self._number = options.life * WRITES_OF_A_LIFE
         self._levels = options.levels
         self._writing = True
         self.client = ObservedClient(

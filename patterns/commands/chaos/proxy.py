@@ -17,6 +17,9 @@ _CHUNK = 65536
 _TRICKLE_SECONDS = 0.05
 _RESET = struct.pack("ii", 1, 0)
 _BACKLOG = 100
+# As long as a client of its own: TCP tries a host that was unplugged ever more rarely, and would
+# keep what the client sends for as long again after it is back.
+_PATIENCE_SECONDS = 5.0
 
 
 class Flow:
@@ -130,10 +133,12 @@ class Link:
         writers = self._connections[task] = [writer]
         try:
             await self.there.opened()  # the far end hears of a connection only then
-            far_reader, far_writer = await asyncio.open_connection(
-                self._target[0], self._target[1] + offset
-            )
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                far_reader, far_writer = await asyncio.open_connection(
+                    self._target[0], self._target[1] + offset
+                )
             writers.append(far_writer)
+            _give_up_in_time(far_writer)
             await self._join((reader, writer), (far_reader, far_writer))
         except (OSError, asyncio.CancelledError):
             pass  # nobody is there, or this link ends
@@ -166,6 +171,13 @@ def bind_row(host: str, length: int, first: int) -> list[int]:
         if all(_is_free(host, each) for each in row):
             return row
     raise OSError(f"no {length} ports in a row are free at {host}")
+
+
+def _give_up_in_time(writer: asyncio.StreamWriter) -> None:
+    sock: socket.socket = writer.get_extra_info("socket")
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux, where there are hosts to unplug
+        milliseconds = round(_PATIENCE_SECONDS * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -24,6 +24,7 @@ from patterns.clone.simulation.history import History, Write
 from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder, tell_of_updates
 from patterns.clone.store import KeyValueStore
 from patterns.commands.chaos.journal import Journal, Line, frame_of, text
+from patterns.commands.chaos.workload import WRITES_OF_A_LIFE
 
 
 class ServerJournal(ServerRecorder):
@@ -224,6 +225,7 @@ def replay_client(recorder: ClientRecorder, client: str, line: Line, told: Told)
                 line["level"],
                 line["seen"] is not None,
                 bytes.fromhex(line["seen"] or ""),
+                life=line["number"] // WRITES_OF_A_LIFE,
             )
             recorder.name(bytes.fromhex(line["uuid"]))
         case "forgotten":

@@ -11,6 +11,8 @@ KEYS = 40
 COUNTERS = 4
 EPHEMERALS = 10
 BIG = 4096
+# A writer's process numbers its writes from so many times its life on.
+WRITES_OF_A_LIFE = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)

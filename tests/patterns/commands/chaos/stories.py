@@ -50,9 +50,9 @@ class Story:
         self.write("writer", "told", sequence=self.sequence, live=True, effects=told + answer)
         self.write("reader", "told", sequence=self.sequence, live=True, effects=told)
 
-    def invoke(self, client, uuid, key="/a/1", body="x", level="applied"):
+    def invoke(self, client, uuid, key="/a/1", body="x", level="applied", number=0):
         fields = {"key": key, "body": body, "ttl": 0.0, "level": level, "seen": None}
-        self.write(client, "invoked", uuid=uuid, number=self.uuids, **fields)
+        self.write(client, "invoked", uuid=uuid, number=number or self.uuids, **fields)
 
     def publish(self, server, uuid, key="/a/1", body="x", peer="", holds_back=False):
         """An active server numbers an update, its `peer` takes it, and it leaves."""

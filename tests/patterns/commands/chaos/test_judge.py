@@ -7,6 +7,7 @@ import pytest
 from patterns.clone.messages import make_sequence
 from patterns.commands.chaos.judge import Judge, judge_again
 from patterns.commands.chaos.merged import CHAOS
+from patterns.commands.chaos.workload import WRITES_OF_A_LIFE
 from tests.patterns.commands.chaos.stories import Story, fault, kill_primary
 
 
@@ -94,6 +95,21 @@ def test_a_write_that_only_the_dead_server_had_is_counted(story):
     story.settle()
     verdict = judge_again(story.folder).verdict()
     assert (verdict["lost"], verdict["overwritten"]) == ({"applied": 0}, {"applied": 1})
+
+
+@pytest.mark.parametrize(("lives", "found"), [((2, 2), ["I8"]), ((2, 3), [])])
+def test_i8_the_order_of_two_processes_of_a_writer_is_open(story, lives, found):
+    """What a dead one had sent stood in the network, and came after what the new one wrote."""
+    first, later = (life * WRITES_OF_A_LIFE + 7 - life for life in lives)
+    later += lives[0] == lives[1]
+    for uuid, number in (("01" * 16, first), ("02" * 16, later)):
+        story.invoke("writer", uuid, body=str(number), number=number)
+    for uuid, number in (("02" * 16, later), ("01" * 16, first)):
+        story.publish("primary", uuid, body=str(number))
+        told = [["put", "/a/1", str(number), number == later]]
+        for client in ("writer", "reader"):
+            story.write(client, "told", sequence=story.sequence, live=True, effects=told)
+    assert story.verdict() == found
 
 
 def test_a_process_that_ends_by_itself_is_found(story):

@@ -1,9 +1,12 @@
 """A link of the chaos: what it does to connections is what a network does."""
 
 import asyncio
+import socket
 
 import pytest
+import zmq
 
+from patterns.clone.client_sockets import _PATIENCE
 from patterns.commands.chaos.proxy import Link, bind_row
 
 SECONDS = 10.0
@@ -96,6 +99,14 @@ async def test_a_cut_of_one_way_lets_the_other_pass(client, link, echo):
     assert not answer.done()
     link.back.heal()
     assert await answer == b"B"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux unplugs hosts")
+async def test_a_host_that_was_unplugged_is_given_up_as_soon_as_by_a_client(client, link):
+    assert await ask(client, b"a") == b"A"
+    ((_, far),) = link._connections.values()
+    option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+    assert far.get_extra_info("socket").getsockopt(*option) == _PATIENCE[zmq.TCP_MAXRT]
 
 
 async def test_a_connection_through_a_cut_link_waits(link, echo):
