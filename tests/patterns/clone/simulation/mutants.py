@@ -426,7 +426,7 @@ def _(patch):
     wrap(patch, Ordering, "_answer_again", answer_again)
 
 
-@mutant("the passive server confirms what it has only been told of", "I6b", "held", 298)
+@mutant("the passive server confirms what it has only been told of", "I6b", "held")
 def _(patch):
     def receive_position(original, self, position, now):
         self.told = position
