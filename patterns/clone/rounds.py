@@ -31,7 +31,7 @@ class ServerRound:
         self._order = list(range(servers))  # the one that is tried, then those to try after it
         self._live_since: float | None = None
         self._hasty_attempts = 0
-        self._tried = 0  # in this round
+        self._tried = 0  # and will not do, in this round
         self._failures = 0  # rounds in which none would do
 
     @property
@@ -69,6 +69,7 @@ class ServerRound:
         Otherwise nothing leads back to a preferred server: while one serves it is followed, since
         every change costs all clients a snapshot, and of a pair only one serves at a time.
         """
+        self._tried += 1
         lost = self._order.pop(0)
         if self._live_since is not None:
             self._order.sort()
@@ -85,8 +86,7 @@ class ServerRound:
         return now + longest * self._jitter()
 
     def _patient_pause(self) -> float:
-        self._tried += 1
-        if self._tried < len(self._order):  # the next one may serve
+        if 0 < self._tried < len(self._order):  # the next one may serve
             return self.pause
         self._tried = 0
         self._failures += 1

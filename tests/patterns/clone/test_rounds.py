@@ -37,10 +37,16 @@ def test_a_pause_doubles_with_each_failure_up_to_a_limit():
     assert [tried.take_pause(3.0, 0.0) for _ in range(4)] == [0.25, 0.5, 1.0, 1.0]
 
 
+def fail(tried, now=0.0):
+    """The pause after a server that will not do."""
+    tried.go_on()
+    return tried.take_pause(3.0, now) - now
+
+
 def test_all_servers_are_tried_before_a_pause_grows():
     """A client back from a long pause may meet the passive server first (mixed, 11009747)."""
     tried = servers(2, max_pause=1.0)
-    assert [tried.take_pause(3.0, 0.0) for _ in range(7)] == [
+    assert [fail(tried) for _ in range(7)] == [
         *(0.25, 0.25),  # the other one, then the first again
         *(0.25, 0.5),
         *(0.25, 1.0),
@@ -50,10 +56,15 @@ def test_all_servers_are_tried_before_a_pause_grows():
 
 def test_after_a_server_that_was_followed_the_others_are_tried_soon():
     tried = servers(2, max_pause=1.0)
-    pauses = [tried.take_pause(3.0, 0.0) for _ in range(5)]
+    for _ in range(5):
+        fail(tried)
     tried.receive_live(10.0)
-    pauses += [tried.take_pause(3.0, 10.0 + seconds) - 10.0 - seconds for seconds in (0.5, 1.0)]
-    assert pauses[-2:] == [0.25, 1.0]
+    assert [fail(tried, 10.5), fail(tried, 11.0)] == [0.25, 1.0]
+
+
+def test_who_loses_updates_of_one_server_again_and_again_pauses_ever_longer():
+    tried = servers(2, max_pause=1.0)
+    assert [tried.take_pause(3.0, 0.0) for _ in range(4)] == [0.25, 0.5, 1.0, 1.0]
 
 
 def test_a_short_life_does_not_make_the_pauses_short_again():

@@ -353,11 +353,11 @@ def _(patch):
     returns(patch, LossDetector, "receive_heartbeat", "")
 
 
-@mutant("a client gives up after some failures", "F28", "double", 16)
+@mutant("a client gives up after some failures", "F28", "double")
 def _(patch):
     def pause(original, self, now):
         effects = original(self, now)
-        if self._round._failures > 4:
+        if self._round._failures > 2:
             self._resume_at = float("inf")
         return effects
 
