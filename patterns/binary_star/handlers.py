@@ -150,6 +150,10 @@ class BinaryStar(HandlerSet):
         now = self.reactor.now()
         return self.carry_out(self.protocol.receive_client_request(now, copied=copied))
 
+    def observe(self) -> None:
+        """Notice a loop that stood still before the service lets anything go."""
+        self.carry_out(self.protocol.observe(self.reactor.now()))
+
     def synchronised(self) -> None:
         """The service's copy of the active's data is complete."""
         self.carry_out(self.protocol.receive_synchronised(self.reactor.now()))

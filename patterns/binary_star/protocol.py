@@ -128,7 +128,7 @@ class BinaryStarProtocol:
         except MalformedHeartbeat:
             self._malformed += 1
             raise
-        effects = self._observe(now) + self._compare_timings(peer, now)
+        effects = self.observe(now) + self._compare_timings(peer, now)
         self._received += 1
         self.peer = peer
         self._peer_heard_at = now
@@ -149,7 +149,7 @@ class BinaryStarProtocol:
         Tell this only when all that the peer had sent has been received. A peer that was heard
         since has been started again.
         """
-        effects = self._observe(now)
+        effects = self.observe(now)
         if self._peer_heard_at is None or self._peer_heard_at > lost_at:
             return effects
         self._peer_gone = True
@@ -166,7 +166,7 @@ class BinaryStarProtocol:
         every outage of the link between the servers. But if it never counted, a pair whose clients
         only write would never fail over: so it does when the peer is silent for much longer.
         """
-        effects = self._observe(now)
+        effects = self.observe(now)
         if self._check_after_beat is not None:
             event = Event.REQUEST_UNCHECKED
         elif now >= self._peer_expires_at + copied * _COPIES_WAIT * self.timeout:
@@ -177,18 +177,18 @@ class BinaryStarProtocol:
 
     def receive_synchronised(self, now: float) -> list[Effect]:
         """The copy of the active's data is complete."""
-        return self._observe(now) + self._fire(Event.SYNCHRONISED, now)
+        return self.observe(now) + self._fire(Event.SYNCHRONISED, now)
 
     def receive_out_of_sync(self, now: float) -> list[Effect]:
         """The copy of the active's data has a gap and is being fetched again."""
-        return self._observe(now) + self._fire(Event.OUT_OF_SYNC, now)
+        return self.observe(now) + self._fire(Event.OUT_OF_SYNC, now)
 
     def promote(self, now: float) -> list[Effect]:
         """An operator orders this server to be active, whatever it holds and hears.
 
         For a lone backup, or a pair of which neither has a complete copy.
         """
-        effects = self._observe(now)
+        effects = self.observe(now)
         if self._check_after_beat is not None:
             effects += self._end_check()
         return effects + self._fire(Event.PROMOTE, now)
@@ -209,7 +209,7 @@ class BinaryStarProtocol:
         It serves nobody until the peer has taken over, or goes on after `timeout` seconds. Nothing
         happens while there is a `handover_problem`.
         """
-        effects = self._observe(now)
+        effects = self.observe(now)
         if self.handover_problem(now):
             return effects
         self._handover_expires_at = now + self.timeout
@@ -217,7 +217,7 @@ class BinaryStarProtocol:
 
     def tick(self, now: float) -> list[Effect]:
         """Send the heartbeat if it is due; end a check or a handover that the peer ignores."""
-        effects = self._observe(now)
+        effects = self.observe(now)
         if self._check_after_beat is not None and now >= self._check_expires_at:
             effects += self._end_check()
         leaving = self.state is State.LEAVING
@@ -281,6 +281,33 @@ class BinaryStarProtocol:
             stalls=self._stalls,
         )
 
+    # --- time that has passed unnoticed
+
+    def observe(self, now: float) -> list[Effect]:
+        """Notice a loop that stood still: what we know about the peer is as old as that.
+
+        Every other method begins with it. For what a service hears from nobody it has to ask.
+        """
+        previous, self._observed_at = self._observed_at, now
+        if previous is None:
+            self._state_since = now
+            self._peer_expires_at = now + self.timeout
+            return []
+        if now - previous > self.heartbeat:
+            # Our silence is not the peer's: what it said meanwhile waits to be heard.
+            self._peer_expires_at = max(self._peer_expires_at, now + self.heartbeat / 2)
+        if now - self._unheard_since(previous) <= self.timeout:
+            return []
+        self._stalls += 1
+        self._peer_expires_at = now + self.timeout
+        if self.peer is None:
+            return []
+        was_serving = self.serving
+        self._check_after_beat = self._beats
+        self._check_expires_at = now + self.timeout
+        self._next_beat = now + self.heartbeat
+        return [SuspendService(), SendHeartbeat()] if was_serving else [SendHeartbeat()]
+
     # --- guards
 
     def _check_fits(self, peer: PeerState) -> None:
@@ -314,28 +341,6 @@ class BinaryStarProtocol:
 
     def _own(self) -> Progress:
         return replace(self._progress(), epoch=self.epoch)
-
-    def _observe(self, now: float) -> list[Effect]:
-        """Notice a loop that stood still: what we know about the peer is as old as that."""
-        previous, self._observed_at = self._observed_at, now
-        if previous is None:
-            self._state_since = now
-            self._peer_expires_at = now + self.timeout
-            return []
-        if now - previous > self.heartbeat:
-            # Our silence is not the peer's: what it said meanwhile waits to be heard.
-            self._peer_expires_at = max(self._peer_expires_at, now + self.heartbeat / 2)
-        if now - self._unheard_since(previous) <= self.timeout:
-            return []
-        self._stalls += 1
-        self._peer_expires_at = now + self.timeout
-        if self.peer is None:
-            return []
-        was_serving = self.serving
-        self._check_after_beat = self._beats
-        self._check_expires_at = now + self.timeout
-        self._next_beat = now + self.heartbeat
-        return [SuspendService(), SendHeartbeat()] if was_serving else [SendHeartbeat()]
 
     def _unheard_since(self, previous: float) -> float:
         """Since when the peer may have heard nothing of us: an active may have been replaced."""

@@ -237,6 +237,7 @@ class CloneServer(HandlerSet):
         self._snapshots.request(identity, subtree, packed)
 
     def _answer(self, identity: bytes, subtree: bytes, packed: bool) -> None:
+        self.observe()
         now = self.reactor.now()
         self.carry_out(
             self.protocol.receive_snapshot_request(identity, subtree, now, packed=packed)
@@ -245,6 +246,7 @@ class CloneServer(HandlerSet):
     def receive_epoch(self, epoch: int) -> None:
         """A client has seen this epoch. Raises MalformedMessage for one that cannot be yet."""
         check_epoch(epoch, self._wall_clock())
+        self.observe()
         self.carry_out(self.protocol.receive_epoch(epoch, self.reactor.now()))
 
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
@@ -252,8 +254,14 @@ class CloneServer(HandlerSet):
         self.carry_out(self.protocol.receive_subscription(topic, subscribed, self.reactor.now()))
         self.arm()
 
+    def observe(self) -> None:
+        """Notice a loop that stood still: nothing leaves before the peer has been asked."""
+        if self.star is not None:
+            self.star.observe()
+
     def tick(self) -> None:
         """Time has passed."""
+        self.observe()
         self.carry_out(self.protocol.tick(self.reactor.now()))
         self.arm()
 

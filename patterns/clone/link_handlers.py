@@ -35,6 +35,10 @@ class LinkedServer(Protocol):
         """Do what the rules say."""
         ...
 
+    def observe(self) -> None:
+        """Notice a loop that stood still, before anything is let go."""
+        ...
+
     def arm(self) -> None:
         """Have `tick` called when the rules next have something to do."""
         ...
@@ -54,6 +58,7 @@ class LinkSender(Handler):
     def receive(self, identity: bytes, frames: Sequence[bytes]) -> None:
         """The passive server says hello, or what it holds. Raises MalformedMessage."""
         server = self._server
+        server.observe()
         try:
             effects = server.protocol.receive_from_passive(identity, frames, self.reactor.now())
         except OtherVersion:
@@ -85,6 +90,7 @@ class LinkSender(Handler):
 
     def _flush(self) -> None:
         """Send as much as the link takes, and the rest a little later."""
+        self._server.observe()  # who has been replaced finds the link gone, and would wait no more
         link = self._server.protocol.replication
         try:
             while (message := link.next_message()) is not None:
