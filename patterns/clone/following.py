@@ -31,9 +31,12 @@ from patterns.clone.peer_link import (
     APPEND,
     LINK,
     POSITION,
+    RENEWED,
     OtherVersion,
+    Renewed,
     decode_append,
     decode_position,
+    decode_renewed,
     version_problem,
 )
 from patterns.clone.server_effects import (
@@ -91,7 +94,7 @@ class Follower:
         # What became of uuids: of those in the map, and of those that the active tells besides.
         self._answers = holdings.duplicates.empty_copy()
         self._told: dict[bytes, tuple[int | str, bytes | None]] = {}
-        self._queue: deque[Frames] = deque()
+        self._queue: deque[Frames | Renewed] = deque()  # updates, and renewed numbers
 
     @property
     def sequence(self) -> int:
@@ -154,6 +157,9 @@ class Follower:
             entries = decode_append(frames, max_body=self._max_body)
             self._heard(now)
             return self._receive_entries(entries, now)
+        if word == RENEWED:
+            self._heard(now)
+            return self._receive_renewed(decode_renewed(frames), now)
         if word == POSITION:
             position, self.question = decode_position(frames)
             return self._receive_position(position, now)
@@ -205,17 +211,42 @@ class Follower:
 
     def _receive_entries(self, entries: Sequence[Frames], now: float) -> list[Effect]:
         """Updates and refusals, in the active's order."""
+        effects: list[Effect] = []
         for entry in entries:
             sequence = sequence_of(entry)
             if not sequence:
                 self._hear_refusal(entry, now)
-            elif not self.complete:
-                if len(self._queue) >= self._max_queued:
-                    # The snapshot would have to bridge what finds no room: only a newer one can.
-                    return self._say_hello(now)
-                self._queue.append(entry)
-            elif effects := self._replicate(entry, sequence, now):
+            elif self.complete:
+                effects = self._replicate(entry, sequence, now)
+            else:
+                effects = self._enqueue(entry, now)
+            if effects:
                 return effects
+        return []
+
+    def _receive_renewed(self, renewed: Renewed, now: float) -> list[Effect]:
+        return self._renew(renewed, now) if self.complete else self._enqueue(renewed, now)
+
+    def _enqueue(self, entry: Frames | Renewed, now: float) -> list[Effect]:
+        if len(self._queue) >= self._max_queued:
+            # The snapshot would have to bridge what finds no room: only a newer one can.
+            return self._say_hello(now)
+        self._queue.append(entry)
+        return []
+
+    def _apply_queued(self, entry: Frames | Renewed, now: float) -> list[Effect]:
+        if isinstance(entry, Renewed):
+            return self._renew(entry, now)
+        return self._replicate(entry, sequence_of(entry), now)
+
+    def _renew(self, renewed: Renewed, now: float) -> list[Effect]:
+        store = self._holdings.store
+        if store.sequence < renewed.old:
+            return self._resync(now)
+        if store.sequence == renewed.old:
+            store.sequence = renewed.new
+        else:
+            self.discarded += 1
         return []
 
     def _hear_refusal(self, frames: Frames, now: float) -> None:
@@ -226,6 +257,8 @@ class Follower:
             self._holdings.duplicates.remember(frames[2], reason, None, now)
             if not self.complete:
                 self._told[frames[2]] = reason, None
+                if len(self._told) > self._holdings.duplicates.max_entries:
+                    del self._told[next(iter(self._told))]
 
     def _replicate(self, frames: Frames, sequence: int, now: float) -> list[Effect]:
         """Apply the update that comes next; what it leads to if it does not, and nothing else."""
@@ -298,7 +331,7 @@ class Follower:
         queued, self._queue = self._queue, deque()
         self._forget_collected()
         for entry in queued:
-            if effects := self._replicate(entry, sequence_of(entry), now):
+            if effects := self._apply_queued(entry, now):
                 return effects  # a gap among the queued
         return [Synchronised(), Confirm()]
 

@@ -6,6 +6,7 @@ It is private to the two, and runs from a DEALER of the passive one to the activ
     A: POSITION, sequence, question   all up to this number was sent before this
     A: KVPACK..., KTHXBAI             the snapshot, if that is another number than the hello's
     A: APPEND, lengths, data          updates in the order of their numbers, and refusals
+    A: RENEWED, old, new              a new epoch: nothing lies between these two numbers
     P: HELD, sequence, question       with a complete copy, I hold all up to this number
 
 `lengths` and `data` are those of a KVPACK (`packs`), but a body may be empty here, and a refusal
@@ -19,17 +20,27 @@ is at most, however late it comes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from patterns.clone.messages import MAX_BODY, Frames, MalformedMessage, encode_sequence
 from patterns.clone.packs import decode_entries, encode_entries
 
 LINK, POSITION, APPEND, HELD = b"LINK", b"POSITION", b"APPEND", b"HELD"
+RENEWED = b"RENEWED"
 VERSION = b"2"
 # The routing id of a passive server begins like this; 16 random bytes follow, others each time.
 PEER_IDENTITY = b"clone-peer-"
 # As many to a message as a ROUTER, which counts messages, may well keep a thousand times.
 APPEND_ENTRIES = 1000
 APPEND_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The active server goes on in another epoch: who holds all up to `old` holds all to `new`."""
+
+    old: int
+    new: int
 
 
 class OtherVersion(MalformedMessage):
@@ -89,6 +100,19 @@ def encode_position(sequence: int, question: int) -> Frames:
 def decode_position(frames: Sequence[bytes]) -> tuple[int, int]:
     """The number up to which all was sent, and the question. Raises MalformedMessage."""
     return _two_numbers(frames, POSITION)
+
+
+def encode_renewed(renewed: Renewed) -> Frames:
+    """The active server goes on in another epoch."""
+    return (RENEWED, encode_sequence(renewed.old), encode_sequence(renewed.new))
+
+
+def decode_renewed(frames: Sequence[bytes]) -> Renewed:
+    """The two numbers. Raises MalformedMessage."""
+    old, new = _two_numbers(frames, RENEWED)
+    if old >= new:
+        raise MalformedMessage("a renewed number is higher than the one before")
+    return Renewed(old, new)
 
 
 def encode_append(entries: Sequence[Frames]) -> Frames:

@@ -20,8 +20,10 @@ from patterns.clone.messages import Frames, MalformedMessage, sequence_of
 from patterns.clone.peer_link import (
     APPEND_BYTES,
     APPEND_ENTRIES,
+    Renewed,
     encode_append,
     encode_position,
+    encode_renewed,
 )
 from patterns.clone.server_effects import SendSnapshot
 
@@ -101,7 +103,7 @@ class Replication:
         self.asked = 0  # questions, each with a number
         self._counts_from = 0  # answers to earlier ones are too old
         self._probe: tuple[Position, float] | None = None
-        self._outgoing: deque[Frames | Position] = deque()
+        self._outgoing: deque[Frames | Position | Renewed] = deque()
         self._outgoing_bytes = 0
         self._message: tuple[Frames, int] | None = None  # the next one, of so many of these
         self._sent_up_to = 0
@@ -151,32 +153,38 @@ class Replication:
         """Send an update or a refusal over the link, if there is one."""
         if not self.peer:
             return
-        self._outgoing.append(frames)
         self._outgoing_bytes += len(frames[4])
+        self._append(frames)
+
+    def renew(self, old: int, new: int) -> None:
+        """The server goes on in another epoch: who follows misses nothing."""
+        if self.peer:
+            self._append(Renewed(old, new))
+
+    def _append(self, entry: Frames | Renewed) -> None:
+        self._outgoing.append(entry)
         if len(self._outgoing) > self.max_entries or self._outgoing_bytes > self.max_bytes:
             self.lose()
 
     def send_position(self, newest: int, now: float) -> None:
         """Say that all up to this number was sent: the passive server answers with what it holds.
 
-        One that could not be sent yet is as good as two.
+        Of two that follow each other the first need not be sent, if it could not be yet.
         """
         if not self.peer:
             return
-        last = self._outgoing[-1] if self._outgoing else None
-        if not isinstance(last, Position) or last.sequence != newest or self._is_too_old(last):
-            last = self._ask(newest)
+        position = self._ask(newest)
         if self._probe is None:
-            self._probe = (last, now)
+            self._probe = (position, now)
 
     def _ask(self, sequence: int) -> Position:
+        being_sent = self._message is not None and len(self._outgoing) == 1
+        if self._outgoing and isinstance(self._outgoing[-1], Position) and not being_sent:
+            self._outgoing.pop()
         self.asked += 1
         position = Position(sequence, self.asked)
         self._outgoing.append(position)
         return position
-
-    def _is_too_old(self, position: Position) -> bool:
-        return position.question < self._counts_from
 
     @property
     def sending(self) -> bool:
@@ -193,10 +201,13 @@ class Replication:
                 self._message = self._pack(self._outgoing[0])
         return None if self._message is None else self._message[0]
 
-    def _pack(self, first: Frames | Position) -> tuple[Frames, int]:
+    def _pack(self, first: Frames | Position | Renewed) -> tuple[Frames, int]:
         if isinstance(first, Position):
             self._sent_up_to = first.sequence
             return encode_position(first.sequence, first.question), 1
+        if isinstance(first, Renewed):
+            self._sent_up_to = first.new
+            return encode_renewed(first), 1
         entries = self._next_entries()
         numbers = (sequence_of(entry) for entry in reversed(entries))
         self._sent_up_to = next(filter(None, numbers), self._sent_up_to)
@@ -206,7 +217,7 @@ class Replication:
         entries: list[Frames] = []
         size = 0
         for entry in self._outgoing:
-            if isinstance(entry, Position):
+            if isinstance(entry, (Position, Renewed)):
                 break
             size += len(entry[3]) + len(entry[4])
             if entries and (size > APPEND_BYTES or len(entries) == APPEND_ENTRIES):
@@ -219,7 +230,7 @@ class Replication:
         assert self._message is not None
         for _ in range(self._message[1]):
             entry = self._outgoing.popleft()
-            if not isinstance(entry, Position):
+            if not isinstance(entry, (Position, Renewed)):
                 self._outgoing_bytes -= len(entry[4])
         self._message = None
 

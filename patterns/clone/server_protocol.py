@@ -275,7 +275,7 @@ class ServerProtocol:
             raise NotSynchronised("the copy of the active's data is not complete")
         self._follower.end()
         if self.state is ServerState.ACTIVE:
-            self.store.sequence = self._fork.go_on(self.sequence, epoch)
+            self._renew_number(self._fork.go_on(self.sequence, epoch))
         else:
             self._departures.end()
             self.store.sequence = self._fork.begin(self.sequence, epoch, force=force)
@@ -296,9 +296,14 @@ class ServerProtocol:
         self._fork.receive_epoch(epoch)
         if not self.serving or epoch <= epoch_of(self.sequence):
             return []
-        self.store.sequence = make_sequence(epoch + 1, 0)
+        self._renew_number(make_sequence(epoch + 1, 0))
         self.replication.send_position(self.sequence, now)
         return self._heartbeats.beat(self.published, now)
+
+    def _renew_number(self, number: int) -> None:
+        """Go on from a number of a new epoch: who follows misses nothing, and is told so."""
+        self.replication.renew(self.sequence, number)
+        self.store.sequence = number
 
     def suspend(self, now: float) -> None:
         """Serve nobody until `resume`: the peer may have taken over, and is being asked.

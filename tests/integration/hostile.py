@@ -16,7 +16,14 @@ from patterns.clone.messages import (
     snapshot_request,
 )
 from patterns.clone.packs import encode_pack
-from patterns.clone.peer_link import encode_append, encode_held, encode_hello, encode_position
+from patterns.clone.peer_link import (
+    Renewed,
+    encode_append,
+    encode_held,
+    encode_hello,
+    encode_position,
+    encode_renewed,
+)
 
 UUID = bytes(range(16))
 # What peers send; most of what is hostile is one of these with something wrong.
@@ -30,12 +37,13 @@ GOOD = [
     encode_hello(7, 9),
     encode_held(7, 1),
     encode_position(7, 1),
+    encode_renewed(Renewed(7, 8)),
     encode_append([KVMessage(b"/a/key", 8, UUID, b"", b"").encode()] * 2),
     encode_pack([KVMessage(b"/a/key", 8, UUID, b"ttl=5\n", b"value").encode()]),
 ]
 FRAMES = [
     *(b"", b"\0", b"\1", b"\2", b"\1HUGZ", b"HUGZ", b"KTHXBAI", b"ICANHAZ?", b"icanhaz?", b"x"),
-    *(b"LINK", b"HELD", b"POSITION", b"APPEND", b"KVPACK"),
+    *(b"LINK", b"HELD", b"POSITION", b"RENEWED", b"APPEND", b"KVPACK"),
     *(bytes(7), bytes(8), bytes(9), b"\xff" * 8, b"\x7f" + b"\xff" * 7, bytes(4), UUID, UUID[1:]),
     *(b"k" * 255, b"k" * 256, b"v" * 5000, b"ttl=5\n", b"ttl=nan\n", b"ttl=inf\n", b"ttl=-1\n"),
     *(b"ttl=1e9\n", b"ttl=5\nttl=6\n", b"=\n", b"a=b", b"\n", b"\xff\xfe=\n", b"a=b\n" * 40),

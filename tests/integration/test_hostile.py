@@ -33,6 +33,7 @@ from patterns.clone.peer_link import (
     decode_held,
     decode_hello,
     decode_position,
+    decode_renewed,
     encode_append,
     encode_position,
 )
@@ -218,7 +219,11 @@ def test_ten_thousand_subscriptions_are_survived(server, peer):
 is_update = hostile.decodes(check_update)
 is_request = hostile.decodes(decode_snapshot_request, decode_hello, decode_held)
 is_from_active = hostile.decodes(
-    decode_position, decode_append, partial(decode_pack, min_body=0), decode_snapshot_end
+    decode_position,
+    decode_renewed,
+    decode_append,
+    partial(decode_pack, min_body=0),
+    decode_snapshot_end,
 )
 is_state = hostile.decodes(hostile.state_of)
 
