@@ -125,6 +125,8 @@ class Ordering:
         store = self._holdings.store
         sequence = store.sequence + 1
         key, _, uuid, properties, body = frames
+        if properties and not properties.endswith(b"\n"):
+            properties += b"\n"  # as all that a server makes of them: copies are as long
         if ttl is not None and not ttl.is_integer():
             properties = replace_ttl(properties, whole_seconds(ttl))
         if properties and properties in OWN:

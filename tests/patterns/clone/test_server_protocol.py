@@ -120,6 +120,13 @@ class TestUpdate:
         (effect,) = protocol.receive_update(kvset(b"/b"), 1.0)
         assert sequence_of(effect.frames) == seq(2)
 
+    def test_a_last_line_without_an_end_gets_one_so_that_copies_are_as_long(self):
+        protocol = active()
+        (effect,) = protocol.receive_update(kvset(b"/a", b"1", b"n=1\nttl=5"), 1.0)
+        assert effect.frames[3] == protocol.store.get(b"/a")[3] == b"n=1\nttl=5\n"
+        (entry,) = protocol.store.snapshot(b"", 2.0)
+        assert len(entry[3]) == len(effect.frames[3])
+
     def test_the_frames_that_do_not_change_are_not_copied(self):
         protocol = active()
         frames = kvset(b"/a", b"1", b"ttl=5\n")
@@ -413,6 +420,14 @@ class TestPassive:
         before = protocol.statistics()
         assert append(protocol, kvpub(0, b"/a", b"", b"refused=full\n"), now=1.0) == []
         assert protocol.statistics() == before
+
+    def test_refusals_that_are_heard_while_a_snapshot_is_under_way_are_bounded(self):
+        protocol = server(duplicates=DuplicateFilter(max_entries=10))
+        protocol.become_passive(0.0)
+        uuids = [uuid() for _ in range(30)]
+        for each in uuids:
+            append(protocol, kvpub(0, b"/a", b"", b"refused=full\n", its_uuid=each), now=0.1)
+        assert list(protocol._follower._told) == uuids[-10:]
 
     def test_s6_16_the_active_does_not_listen_to_its_peer(self):
         protocol = active()
