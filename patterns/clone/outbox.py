@@ -4,7 +4,8 @@ Of one key only one update is under way at a time, so that none sent again can o
 one. While it is, newer updates of the key wait, and a newer one takes the place of the one that
 waits: what counts is the state. Who wrote the one replaced is answered together with the newer.
 An update with a condition neither replaces another nor is replaced: its answer is its own. Nor does
-one take the place of another that needs something else of the server, which may refuse it for that.
+one take the place of another that needs something else of the server, which may refuse it for that,
+or of one that waits longer than itself, which would be given up with it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,13 @@ class _Write:
     needs: frozenset[str]
     alone: bool
     sent_at: float | None = None  # None: it waits for an earlier update of its key
-    replaced: tuple[tuple[bytes, float], ...] = ()  # uuid, expires_at
+    replaced: tuple[tuple[bytes, float], ...] = ()  # uuid, expires_at, which is no later
+
+    def may_replace(self, older: _Write) -> bool:
+        """True if the answer to this one is as good for who wrote the older."""
+        if self.alone or older.alone:
+            return False
+        return older.needs == self.needs and older.expires_at <= self.expires_at
 
 
 class Outbox:
@@ -87,7 +94,7 @@ class Outbox:
         write = _Write(frames, expires_at, needs, alone)
         if expires_at < self._expiry_at:
             self._expiry_at = expires_at
-        if not alone and key in self._waiting:
+        if key in self._waiting:
             self._replace_waiting(key, write)
         self._writes[uuid] = write
         self._count += 1
@@ -98,13 +105,14 @@ class Outbox:
         return self._send(uuid, now)
 
     def _replace_waiting(self, key: bytes, write: _Write) -> None:
-        uuid = self._waiting[key][-1]
-        older = self._writes[uuid]
-        if older.alone or older.needs != write.needs:
-            return
-        self._remove(uuid)
-        self._count += 1  # somebody waits for it all the same
-        write.replaced = (*older.replaced, (uuid, older.expires_at))
+        while waiting := self._waiting.get(key):
+            uuid = waiting[-1]
+            older = self._writes[uuid]
+            if not write.may_replace(older):
+                return
+            self._remove(uuid)
+            self._count += 1  # somebody waits for it all the same
+            write.replaced = (*older.replaced, (uuid, older.expires_at), *write.replaced)
 
     def _send(self, uuid: bytes, now: float) -> list[Frames]:
         write = self._writes[uuid]
@@ -206,8 +214,7 @@ class Outbox:
                 failed += late
             if write.expires_at <= now:
                 following += self._give_up(uuid, now)
-                # Those replaced by it are given up with it: there is nothing left to send.
-                failed += [*(each for each, _ in write.replaced), uuid]
+                failed.append(uuid)
                 continue
             earliest = min([write.expires_at, *(each for _, each in write.replaced)])
             self._expiry_at = min(self._expiry_at, earliest)

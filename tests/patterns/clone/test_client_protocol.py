@@ -628,9 +628,9 @@ class Writer(Joined):
         super().__init__(**arguments)
         self.protocol.receive_writable(0, 0.0)
 
-    def set(self, key, body, now, ttl=None):
+    def set(self, key, body, now, **options):
         its_uuid = uuid()
-        return its_uuid, self.protocol.set(key, body, uuid=its_uuid, now=now, ttl=ttl)
+        return its_uuid, self.protocol.set(key, body, uuid=its_uuid, now=now, **options)
 
 
 def sent(effects):
@@ -736,6 +736,30 @@ class TestWrite:
         failed = only(writer.tick(6.0), WriteFailed)
         assert WriteFailed(replaced, "timeout") in failed
         assert WriteFailed(kept, "timeout") not in failed
+
+    def test_one_with_less_time_takes_the_place_of_none_that_waits_longer(self):
+        writer = Writer(outbox=Outbox(timeout=30.0))
+        first, _ = writer.set(b"/a", b"1", 1.0)
+        patient, _ = writer.set(b"/a", b"2", 1.0)
+        hasty, _ = writer.set(b"/a", b"3", 1.0, timeout=0.5)
+        assert only(writer.tick(1.5), WriteFailed) == [WriteFailed(hasty, "timeout")]
+        effects = writer.hear(kvpub(seq(1), b"/a", b"1", b"", first), 1.6)
+        assert sent(effects) == [(b"/a", b"2")]
+        effects = writer.hear(kvpub(seq(2), b"/a", b"2", b"", patient), 1.7)
+        assert WriteAcknowledged(patient, seq(2)) in effects
+
+    def test_a_newer_one_takes_the_place_of_all_that_wait_no_longer(self):
+        writer = Writer(outbox=Outbox(timeout=30.0))
+        first, _ = writer.set(b"/a", b"1", 1.0)
+        timeouts = (30.0, 0.5, 40.0)
+        patient, hasty, newest = (
+            writer.set(b"/a", b"x", 1.0, timeout=each)[0] for each in timeouts
+        )
+        effects = writer.hear(kvpub(seq(1), b"/a", b"1", b"", first), 1.1)
+        assert [each.frames[2] for each in only(effects, SendUpdate)] == [newest]
+        effects = writer.hear(kvpub(seq(2), b"/a", b"x", b"", newest), 1.2)
+        answered = [each.uuid for each in only(effects, WriteAcknowledged)]
+        assert answered == [patient, hasty, newest]
 
     def test_a_refusal_fails_the_write_at_once(self):
         writer = Writer()
@@ -847,7 +871,7 @@ class TestWrite:
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.just("set"), st.sampled_from("abc")),
+            st.tuples(st.just("set"), st.tuples(st.sampled_from("abc"), st.integers(1, 8))),
             st.tuples(st.just("answer"), st.integers(0, 5)),
             st.tuples(st.just("wait"), st.integers(1, 4)),
         ),
@@ -857,15 +881,16 @@ class TestWrite:
 @settings(deadline=None)
 def test_every_write_ends_once_and_a_key_never_has_two_under_way(steps):
     outbox = Outbox(retry=2.0, timeout=5.0, max_writes=8)
-    made, ended, now = [], [], 0.0
+    made, ended, now = {}, [], 0.0
     for step, argument in steps:
         if step == "set":
-            its_uuid = uuid()
+            (key, timeout), its_uuid = argument, uuid()
+            frames = KVMessage(key.encode(), 0, its_uuid).encode()
             try:
-                outbox.add(KVMessage(argument.encode(), 0, its_uuid).encode(), now)
+                outbox.add(frames, now, timeout=timeout)
             except OutboxFull:
                 continue
-            made.append(its_uuid)
+            made[its_uuid] = now + timeout
         elif step == "answer":
             under_way = outbox.under_way()
             if argument < len(under_way):
@@ -874,6 +899,7 @@ def test_every_write_ends_once_and_a_key_never_has_two_under_way(steps):
         else:
             now += argument
             failed, _ = outbox.expire(now)
+            assert all(made[each] <= now for each in failed)
             ended += failed
             outbox.send_again(now)
         keys = [frames[0] for frames in outbox.under_way()]
