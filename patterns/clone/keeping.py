@@ -13,6 +13,8 @@ from patterns.clone.messages import MAX_TTL, Frames, sequence_of
 
 # So many renewals find room in a life: two may be lost, and the value lives.
 _RENEWALS = 3
+# One that found no room is tried so many times until the next one would be due.
+_ATTEMPTS = 4
 
 
 class Keeping:
@@ -29,6 +31,7 @@ class Keeping:
         self.sequence = 0  # of the last write that was acknowledged
         self._uuids: list[bytes] = []  # of the last write that was acknowledged, and of the newest
         self._sent_at = 0.0
+        self._delayed = False  # the renewal that is due found no room
 
     def held(self, now: float) -> bool:
         """True if the value is there for sure: written, in time, and nobody else's."""
@@ -50,6 +53,7 @@ class Keeping:
         """A write leaves now, while the client holds this entry; returns its `if_sequence`."""
         self._uuids = [*self._uuids[-1:], uuid]
         self._sent_at = now
+        self._delayed = False
         self.renew_at = float("inf")
         return self.if_sequence(entry)
 
@@ -57,9 +61,12 @@ class Keeping:
         """The condition under which the key is still one's own, None if it always is."""
         if not self.exclusive:
             return None
-        if entry is not None and entry[2] in self._uuids:
-            return sequence_of(entry)  # a new active server has given it another number
-        return self.sequence
+        own = self.own_sequence(entry)  # a new active server has given it another number
+        return self.sequence if own is None else own
+
+    def own_sequence(self, entry: Frames | None) -> int | None:
+        """The number of this entry if one of the own writes made it, else None."""
+        return sequence_of(entry) if entry is not None and entry[2] in self._uuids else None
 
     def receive_acknowledged(self, sequence: int) -> None:
         """The newest write is done."""
@@ -73,6 +80,15 @@ class Keeping:
         if self.exclusive:
             self.lost = self.lost or reason
         self.renew_at = now + self.ttl / _RENEWALS
+
+    def receive_full(self, now: float) -> bool:
+        """The renewal that is due found no room, which says nothing of the key: soon once more.
+
+        True if that is the first time, so that it is told once.
+        """
+        self.renew_at = now + self.ttl / _RENEWALS / _ATTEMPTS
+        first, self._delayed = not self._delayed, True
+        return first
 
     def tick(self, now: float) -> bool:
         """Whether the value is to be written again."""

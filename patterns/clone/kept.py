@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from patterns.clone.client_errors import ClientClosed, TooManyKept, WriteError
+from patterns.clone.client_protocol import ConditionsUnsupported
 from patterns.clone.keeping import Keeping
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.texts import to_bytes
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_KEPT = 1000
 _NOT_BEGUN = "not begun"
+# Why a deletion comes to nothing: somebody else has the key, perhaps another one of this client, or
+# it cannot be asked for. What is still there expires by itself.
+_LEFT_TO_EXPIRE = (WriteError, ClientClosed, OutboxFull, ConditionsUnsupported, ValueError)
 
 
 class Kept:
@@ -93,10 +97,11 @@ class Kept:
         if self.rules.lost or self._writing is None:
             return
         self.end("released")
-        # Somebody else has it, perhaps another one of this client; or it expires by itself.
-        with suppress(WriteError, ClientClosed, OutboxFull, ValueError, TimeoutError):
+        with suppress(*_LEFT_TO_EXPIRE, TimeoutError):
             async with asyncio.timeout(self.rules.ttl):
-                await self._settle()
+                # Without a condition at once: whatever this client writes from now on comes after.
+                if self.rules.exclusive:
+                    await self._settle()
                 await self._keeps.delete(self.key, self.rules)
 
     async def _settle(self) -> None:
@@ -141,8 +146,9 @@ class Kept:
 
     def _written(self, writing: asyncio.Future[int]) -> None:
         if self._over.is_set():
-            if not writing.cancelled() and writing.exception() is None:
-                self._undo()
+            done = not writing.cancelled() and writing.exception() is None
+            if done and self.rules.lost == _NOT_BEGUN:
+                self._keeps.undo(self.key, self.rules)
             return
         error = writing.exception()
         if error is None:
@@ -151,13 +157,6 @@ class Kept:
             reason = error.reason if isinstance(error, WriteError) else "failed"
             self.rules.receive_failed(reason, self._client.reactor.now())
         self._arm()
-
-    def _undo(self) -> None:
-        """Who was to hold it gave up waiting: nobody else should wait until it expires."""
-        if self.rules.lost == _NOT_BEGUN:
-            with suppress(ValueError, ClientClosed, OutboxFull):  # it expires by itself then
-                deletion = self._keeps.delete(self.key, self.rules)
-                deletion.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -172,7 +171,10 @@ class Kept:
             try:
                 self._writing = self._keeps.set(self.key, self._body, self.rules)
                 self._writing.add_done_callback(self._written)
-            except Exception as error:  # no room, say: it is tried again, and somebody is told
+            except OutboxFull as error:
+                if self.rules.receive_full(self._client.reactor.now()):
+                    self._client.report(error)
+            except Exception as error:  # the server followed now knows no conditions, say
                 self.rules.receive_failed("failed", self._client.reactor.now())
                 self._client.report(error)
         self._arm()
@@ -289,6 +291,18 @@ class KeepList:
         """Delete it, as far as it is still one's own."""
         if_sequence = rules.if_sequence(self._client.protocol.store.get(key))
         return self._client.delete(key, if_sequence=if_sequence, timeout=rules.ttl)
+
+    def undo(self, key: bytes, rules: Keeping) -> None:
+        """Delete what a write has made for who had given up waiting; others need not wait then.
+
+        On condition in any case: whatever came since was acknowledged to somebody.
+        """
+        own = rules.own_sequence(self._client.protocol.store.get(key))
+        if own is None:
+            return
+        with suppress(*_LEFT_TO_EXPIRE):
+            deletion = self._client.delete(key, if_sequence=own, timeout=rules.ttl)
+            deletion.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def end_all(self) -> None:
         """The client has ended."""

@@ -9,6 +9,7 @@ from patterns.clone.client import (
     ClientClosed,
     Deleted,
     Expired,
+    OutboxFull,
     TooManyKept,
     WriteError,
 )
@@ -16,6 +17,7 @@ from patterns.clone.keeping import Keeping
 from patterns.clone.messages import encode_sequence
 from reactor import ReactorError
 
+from .conformance.chp_server import ChpServer
 from .services import BACKUP, PRIMARY, contents
 
 
@@ -80,6 +82,18 @@ def test_a_lease_that_is_not_renewed_is_lost(reason):
     rules.send(b"2", None, 3.0)
     rules.receive_failed(reason, 4.0)
     assert (rules.lost, rules.held(4.0), rules.tick(20.0)) == (reason, False, False)
+
+
+def test_a_renewal_that_finds_no_room_is_tried_again_soon_and_ends_no_lease():
+    rules = Keeping(12.0, exclusive=True)
+    for now in (0.0, 6.0):
+        rules.send(b"1", None, now)
+        rules.receive_acknowledged(5)
+        assert rules.tick(now + 4.0) and rules.receive_full(now + 4.0)
+        assert not rules.lost and rules.deadline == now + 5.0
+        assert rules.tick(now + 5.0) and not rules.receive_full(now + 5.0)  # told once
+    assert rules.held(17.9)
+    assert not rules.tick(18.0) and rules.lost == "expired"
 
 
 def test_a_lease_is_over_before_the_server_gives_it_to_somebody_else():
@@ -263,6 +277,86 @@ def test_what_was_never_begun_is_neither_changed_nor_deleted(service, server, cl
     assert contents(server) == {b"/theirs": b"1"}
 
 
+@pytest.fixture
+def plain(service):
+    """A server that cannot compare, as the Guide's."""
+    return service.run(ChpServer(), "server")
+
+
+def give_up_beginning(service, kept):
+    beginning = service.loop.create_task(kept.start())
+    service.loop.run_pending()
+    beginning.cancel()
+    service.loop.run_pending()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_what_was_written_for_who_had_given_up_is_deleted(service, server, client, exclusive):
+    events = service.watch(client)
+    service.network.delay(0.1, "client", "server")
+    give_up_beginning(service, client.keep("/here", "1", ttl=30.0, exclusive=exclusive))
+    service.loop.advance(2.0)
+    assert events[-1] == Deleted(b"/here") and contents(server) == {}
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_what_the_client_writes_after_it_gave_up_beginning_stays(service, server, client, merged):
+    """Also if the value was never on its way, and is answered with what took its place."""
+    service.network.partition("client")
+    if merged:
+        client.set("/here", "0")
+    give_up_beginning(service, client.keep("/here", "1", ttl=30.0))
+    write = client.set("/here", "2")
+    service.network.heal()
+    service.wait(write)
+    service.loop.advance(3.0)
+    assert contents(server) == {b"/here": b"2"}
+
+
+def test_what_others_write_after_it_gave_up_beginning_stays(service, server, client):
+    """It hears of its own write when theirs is there already."""
+    other = service.live(service.client(name="other"))
+    service.network.delay(1.0, "server.publisher", "client")
+    give_up_beginning(service, client.keep("/here", "1", ttl=30.0))
+    service.loop.advance(0.5)
+    service.wait(other.set("/here", "theirs"))
+    service.loop.advance(5.0)
+    assert contents(server) == {b"/here": b"theirs"}
+
+
+def test_a_server_that_cannot_compare_is_not_asked_to_delete_for_who_gave_up(service, plain):
+    client = service.live(service.client())
+    service.network.delay(0.1, "client", "server")
+    give_up_beginning(service, client.keep("/here", "1", ttl=30.0))
+    service.loop.advance(5.0)
+    assert client.get("/here") == b"1"
+    service.loop.advance(30.0)
+    assert plain.entries == {}
+
+
+def test_what_is_written_while_a_release_waits_stays(service, server, client):
+    kept = client.keep("/here", "1", ttl=30.0)
+    service.wait(kept.start())
+    service.network.delay(0.1, "client", "server")
+    tasks = [service.loop.create_task(each) for each in (kept.set("2"), kept.release())]
+    service.loop.run_pending()
+    service.wait(client.set("/here", "3"))
+    service.wait(asyncio.gather(*tasks))
+    service.loop.advance(2.0)
+    assert contents(server) == {b"/here": b"3"}
+
+
+def test_a_release_needs_no_server_that_compares(service, plain):
+    """While a renewal is under way either."""
+    client = service.live(service.client())
+    kept = client.keep("/here", "1", ttl=30.0)
+    service.wait(kept.start())
+    service.network.delay(0.1, "client", "server")
+    tasks = [service.loop.create_task(each) for each in (kept.set("2"), kept.release())]
+    service.wait(asyncio.gather(*tasks))
+    assert plain.entries == {} and client.get("/here") is None
+
+
 # Leases
 
 
@@ -310,6 +404,24 @@ def test_somebody_who_overwrites_the_key_ends_the_lease(service, server, client)
     assert service.wait(lease.lost()) == "conflict"
     service.loop.advance(30.0)
     assert contents(server) == {b"/leader": b"rude"}
+
+
+def test_a_full_outbox_at_the_instant_of_a_renewal_ends_no_lease(service, server):
+    errors = []
+    client = service.live(service.client(max_writes=5))
+    client.on_error = errors.append
+    lease = client.keep("/leader", "me", ttl=6.0, exclusive=True)
+    service.wait(lease.start())
+    service.loop.advance(1.0)
+    service.network.partition("client", "server")
+    writes = [client.set(f"/bulk/{number}", "x") for number in range(5)]
+    service.loop.advance(1.8)
+    assert [type(error) for error in errors] == [OutboxFull]
+    service.network.heal()
+    for write in writes:
+        service.wait(write)
+    service.loop.advance(30.0)
+    assert lease.held and contents(server)[b"/leader"] == b"me" and len(errors) == 1
 
 
 def test_the_value_of_a_lease_can_be_changed(service, server, client):
