@@ -350,22 +350,30 @@ class Clone:
         """
         if iscoroutinefunction(callback):
             raise TypeError(f"{callback} is a coroutine function: nobody would await it")
-        watch = CallbackThread(callback, limit, self._cancel)
+        watch = CallbackThread(callback, limit, self._unwire)
         try:
-            wired = self._call(lambda client: client.add_watch(watch.add, subtree))
+            self._call(lambda client: self._wire(client, watch, subtree))
         except BaseException:
             watch.end()
             raise
-        with self._lock:
-            closed = self._closed
-            if not closed:
-                self._watches[watch] = wired
-        if closed:
+        if self._closed:
             watch.end()
         return watch
 
-    def _cancel(self, watch: CallbackThread) -> None:
+    def _wire(self, client: CloneClient, watch: CallbackThread, subtree: Text) -> None:
+        wired = client.add_watch(watch.add, subtree)
         with self._lock:
-            wired = self._watches.pop(watch, None)
-        if wired is not None:
+            if not self._closed:
+                self._watches[watch] = wired
+        if not watch.active:  # what is there was too much already, or nobody waits any more
+            self._unwire(watch)
+
+    def _unwire(self, watch: CallbackThread) -> None:
+        with self._lock:
+            wired, thread = self._watches.pop(watch, None), self._thread
+        if wired is None or thread is None:
+            return
+        if thread.is_current:  # the watch has ended by itself
+            wired.cancel()
+        else:
             self._call(lambda client: wired.cancel())

@@ -20,12 +20,12 @@ class CallbackThread:
         self,
         callback: Callable[[Event], object],
         limit: int,
-        on_cancel: Callable[[CallbackThread], None],
+        on_end: Callable[[CallbackThread], None],
     ) -> None:
         self.error: Exception | None = None
         self._callback = callback
         self._limit = limit
-        self._on_cancel = on_cancel
+        self._on_end = on_end
         self._events: SimpleQueue[Event | None] = SimpleQueue()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="clone-watch", daemon=True)
@@ -39,11 +39,12 @@ class CallbackThread:
     def cancel(self) -> None:
         """Be told nothing more; idempotent, and legal from inside the callback."""
         self.end()
-        self._on_cancel(self)
+        self._on_end(self)
 
     def add(self, event: Event) -> None:
         """Keep an event until the callback's turn."""
         if self._ended:
+            self._on_end(self)
             return
         if self._events.qsize() < self._limit:
             self._events.put(event)
@@ -52,6 +53,7 @@ class CallbackThread:
         get_logger().error("watch ended", reason=str(self.error))
         self._ended = True
         self._events.put(None)
+        self._on_end(self)
 
     def end(self) -> None:
         """Stop calling back; a callback that runs at the moment is waited for, but not long."""

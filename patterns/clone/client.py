@@ -181,8 +181,7 @@ class CloneClient(HandlerSet):
             self._sockets.settle()  # a vote that found nobody need not linger
             self._alarm.cancel()
             self._live.set()  # whoever waits for that is told that it will never be
-            for watcher in self._watchers:
-                watcher.end()
+            self._end_watches()
 
     def _fail_writes(self) -> None:
         self._keeps.end_all()
@@ -295,6 +294,12 @@ class CloneClient(HandlerSet):
         for event in there:
             watcher.add(event)
         if self._ended:
+            self._end_watches()
+
+    def _end_watches(self) -> None:
+        watchers, self._watchers = self._watchers, ()  # in another life nothing is left of them
+        self.protocol.watched = False
+        for watcher in watchers:
             watcher.end()
 
     def _forget(self, watcher: Watcher) -> None:

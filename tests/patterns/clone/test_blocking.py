@@ -402,9 +402,20 @@ def test_a_callback_that_is_too_slow_ends_its_watch_and_nothing_else(clone, key)
     for number in range(10):
         clone.set(key, str(number))
     wait_until(lambda: watch.error is not None)
+    assert clone.wait_for(watchers) == len(clone._watches) == 0  # it costs nothing any more
     go_on.set()
     assert isinstance(watch.error, WatcherTooSlow) and not watch.active
     clone.set(key, "11")
+
+
+def test_a_watch_that_what_is_there_is_too_much_for_leaves_nothing_behind(clone, key):
+    for number in range(5):
+        clone.set(f"{key}/{number}", "1")
+    go_on = threading.Event()
+    watch = clone.watch(lambda event: go_on.wait(SECONDS), key, limit=2)
+    assert isinstance(watch.error, WatcherTooSlow) and not watch.active
+    assert clone.wait_for(watchers) == len(clone._watches) == 0
+    go_on.set()
 
 
 def test_what_cannot_be_watched_is_an_error(shared, key):
@@ -706,10 +717,10 @@ def test_a_process_that_is_forked_while_a_thread_starts_the_client_does_not_hang
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_callback_that_ends_its_thread_ends_the_watch(clone, key):
     watch = clone.watch(lambda event: sys.exit(), key)
-    clone.set(key, "1")
     wait_until(lambda: not watch.active)
-    watch.cancel()
+    clone.set(key, "1")
     assert clone.wait_for(watchers) == 0
+    watch.cancel()
 
 
 async def watchers(client):

@@ -491,6 +491,7 @@ def test_a_watch_of_a_client_that_has_stopped_is_over(service, client):
     service.stop(client)
     assert not watch.active
     assert not client.add_watch(lambda event: None).active
+    assert client._watchers == () and not client.protocol.watched  # in another life either
 
 
 # Losses and changes of the server
