@@ -117,7 +117,7 @@ class CloneClient(HandlerSet):
             outbox=Outbox(max_writes=max_writes, retry=retry, timeout=write_timeout),
         )
         self.protocol.watched = False
-        self.make_uuid = make_uuid or NumberedUuids(lambda: os.urandom(UUID_SIZE))
+        self.make_uuid = make_uuid or NumberedUuids(lambda: os.urandom(UUID_SIZE), os.getpid)
         self._max_writes = max_writes
         self._write_timeout = write_timeout
         self._writes: dict[bytes, tuple[asyncio.Future[int], bytes]] = {}

@@ -33,7 +33,7 @@ from patterns.clone.conditions import Condition, Deletions
 from patterns.clone.differences import difference, differences
 from patterns.clone.interest import Interest
 from patterns.clone.joining import Collection, Published
-from patterns.clone.levels import APPLIED
+from patterns.clone.levels import APPLIED, without_level
 from patterns.clone.losses import LossDetector, NumberWatch
 from patterns.clone.messages import (
     HUGZ,
@@ -120,6 +120,7 @@ class ClientProtocol:
         self._losses: LossDetector | NumberWatch = LossDetector(self.interest)
         self._subscription = 0
         self._requests = 0
+        self._joined_at = 0  # the number of the newest snapshot
         self._collection: Collection | None = None
         self._current_at = float("-inf")
         self._resume_at = float("inf")
@@ -331,6 +332,8 @@ class ClientProtocol:
         effects: list[Effect] = []
         frames, sequence = update.frames, update.sequence
         if sequence > self.store.sequence:
+            if b"ack=" in frames[3]:  # the answer to its writer, no part of the entry
+                frames = (*frames[:3], without_level(frames[3]), frames[4])
             try:
                 previous = self.store.apply(frames, sequence, update.expires_at)
             except StoreFull:
@@ -341,9 +344,12 @@ class ClientProtocol:
             self.epoch = max(self.epoch, epoch_of(sequence))
             if self.watched:
                 effects += difference(frames, previous)
+        elif sequence > self._joined_at and self._writer.waits_for(frames[2]):
+            # Its first publication would have ended it: that was lost, and not noticed yet.
+            return self._resync("lost updates", now)
         else:
             self._discarded += 1
-        return [*effects, *self._writer.receive_answer(frames, sequence, now)]
+        return [*effects, *self._writer.receive_answer(update.frames, sequence, now)]
 
     # --- the snapshots
 
@@ -416,6 +422,7 @@ class ClientProtocol:
         """Swap the maps, report every difference, apply what came meanwhile, send again."""
         old, self.store = self.store, collection.store
         self.store.sequence = collection.oldest
+        self._joined_at = collection.newest
         self.epoch = max(self.epoch, epoch_of(collection.newest))
         self.state = ClientState.LIVE
         self._round.receive_live(now)

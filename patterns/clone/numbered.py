@@ -20,18 +20,30 @@ _VARIANT = 0x80  # the upper two bits of byte 8
 class NumberedUuids:
     """Makes the uuids of one client's writes: a new, greater one at each call.
 
-    `make_uuid` gives 16 random bytes; of one call's, 66 bits become the client's name.
+    `make_uuid` gives 16 random bytes; of one call's, 66 bits become the client's name. What
+    `process` tells changes when the process is forked: the child needs a name of its own, or its
+    writes would be taken for those of its parent and be answered as these.
     """
 
-    def __init__(self, make_uuid: Callable[[], bytes]) -> None:
-        name = bytearray(make_uuid()[:CLIENT_SIZE])
+    def __init__(
+        self, make_uuid: Callable[[], bytes], process: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._make_uuid = make_uuid
+        self._process = process
+        self._number = 0
+        self._take_name()
+
+    def _take_name(self) -> None:
+        name = bytearray(self._make_uuid()[:CLIENT_SIZE])
         name[6] = _VERSION | name[6] & 0x0F
         name[8] = _VARIANT | name[8] & 0x3F
         self._name = bytes(name)
-        self._number = 0
+        self._named_in = self._process()
 
     def __call__(self) -> bytes:
         """The 16 bytes that name the next write."""
+        if self._named_in != self._process():
+            self._take_name()
         self._number += 1
         return self._name + self._number.to_bytes(_NUMBER_SIZE, "big")
 

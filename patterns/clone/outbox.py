@@ -127,8 +127,8 @@ class Outbox:
 
     @property
     def deadline(self) -> float:
-        """Nothing is given up before this instant."""
-        return self._expiry_at
+        """Nothing is given up or sent again before this instant."""
+        return min(self._expiry_at, self._retry_at)
 
     def under_way(self) -> list[Frames]:
         """The updates that were sent and not acknowledged, in order."""

@@ -43,6 +43,8 @@ class Patience:
         self._observed_at: float | None = None
         self._grace_until = float("-inf")
         self._first_word: float | None = server_ttl  # seconds until the first one, None after it
+        self._greatest_first_word = server_ttl  # until one is heard, the next may come later
+        self._wordless = 0  # attempts in a row without one
         self._vote_wait = vote_interval
         self._snapshot_expires_at = float("inf")
         self._turn_expires_at = float("-inf")
@@ -88,7 +90,7 @@ class Patience:
     def begin(self, now: float, *, beats: bool, hasty: bool) -> None:
         """A server is tried. With `hasty`, for a short time, and with a vote at once."""
         self.heard_at = now
-        self._first_word, self._vote_wait = self.server_ttl, self._vote_interval
+        self._first_word, self._vote_wait = self._patient_wait(), self._vote_interval
         if not beats and self._join_after is not None:
             self.join_at = now + self._join_after
         if self._join_after is None:  # who sends no heartbeats may stumble over a vote
@@ -96,6 +98,13 @@ class Patience:
         if hasty:
             self._first_word, self._vote_wait = self.server_ttl / 6, self._vote_interval / 8
             self.vote_at = now
+        else:
+            self._wordless += 1
+
+    def _patient_wait(self) -> float:
+        """Two of its heartbeats may be shorter than the way to a server and back."""
+        wait = self.server_ttl * float(2 ** min(self._wordless, 10))
+        return min(wait, max(self.server_ttl, self._greatest_first_word))
 
     def end(self) -> None:
         """The attempt is over."""
@@ -110,6 +119,7 @@ class Patience:
         """The snapshots are asked for: nothing more is to be done for that."""
         self.join_at = self.vote_at = float("inf")
         self._first_word = None
+        self._wordless = 0
         self._snapshot_expires_at = now + self.server_ttl
         self._turn_expires_at = now + _TURN_INTERVALS * self.server_ttl
 

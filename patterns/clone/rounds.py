@@ -32,6 +32,7 @@ class ServerRound:
         self._live_since: float | None = None
         self._hasty_attempts = 0
         self._tried = 0  # and will not do, in this round
+        self._goes_on = False
         self._failures = 0  # rounds in which none would do
 
     @property
@@ -70,6 +71,7 @@ class ServerRound:
         every change costs all clients a snapshot, and of a pair only one serves at a time.
         """
         self._tried += 1
+        self._goes_on = True
         lost = self._order.pop(0)
         if self._live_since is not None:
             self._order.sort()
@@ -80,14 +82,16 @@ class ServerRound:
         if self._live_since is not None and now - self._live_since > self.max_pause:
             self._failures = 0
         self._live_since = None
-        longest = (
-            min(self.haste, server_ttl / 20) if self._hasty_attempts else self._patient_pause()
-        )
+        goes_on, self._goes_on = self._goes_on, False
+        if self._hasty_attempts:
+            longest = min(self.haste, server_ttl / 20)
+        elif goes_on and self._tried < len(self._order):  # the next one may serve
+            longest = self.pause
+        else:
+            longest = self._longer_pause()
         return now + longest * self._jitter()
 
-    def _patient_pause(self) -> float:
-        if 0 < self._tried < len(self._order):  # the next one may serve
-            return self.pause
+    def _longer_pause(self) -> float:
         self._tried = 0
         self._failures += 1
         doublings = min(self._failures - 1, 30)

@@ -42,8 +42,8 @@ class EventQueue:
         self._ended = self._overflowed = False
 
     def add(self, event: Event) -> None:
-        """Keep it for who waits in `events`."""
-        if len(self._events) >= self._limit:
+        """Keep it for who waits in `events`; after one that found no room, none is kept."""
+        if self._overflowed or len(self._events) >= self._limit:
             self._overflowed = True
         else:
             self._events.append(event)

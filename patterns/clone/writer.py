@@ -53,7 +53,7 @@ class Writer:
 
     @property
     def deadline(self) -> float:
-        """The instant at which a write is given up at the earliest."""
+        """The instant at which a write is given up or sent again at the earliest."""
         return self._outbox.deadline
 
     # --- what the client wants
@@ -109,6 +109,10 @@ class Writer:
         """A server's collector is gone."""
         self._writable.discard(server)
 
+    def waits_for(self, uuid: bytes) -> bool:
+        """True for a write under way."""
+        return self._outbox.needs_of(uuid) is not None
+
     def receive_answer(self, frames: Frames, sequence: int, now: float) -> list[Effect]:
         """Something was published: if it is a write of ours, it is applied, and perhaps more."""
         needs = self._outbox.needs_of(frames[2])
@@ -139,7 +143,9 @@ class Writer:
         write at a higher level goes out again for one.
         """
         effects: list[Effect] = []
-        for frames in self._outbox.under_way():
+        under_way = self._outbox.under_way()
+        self._features = self._outbox.features = features  # of whoever gets what follows these
+        for frames in under_way:
             entry = store.get(frames[0])
             if entry is None or entry[2] != frames[2]:
                 continue
@@ -147,7 +153,6 @@ class Writer:
                 effects += self.receive_answer(entry, sequence_of(entry), now)
             elif LEVELS not in features:
                 effects += self._fail(frames[2], APPLIED, now, sequence_of(entry))
-        self._features = self._outbox.features = features
         failed, following = self._outbox.take_unsupported(now)
         self.failed += len(failed)
         effects += [WriteFailed(each, "unsupported") for each in failed]

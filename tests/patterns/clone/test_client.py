@@ -391,6 +391,26 @@ def test_a_watcher_that_does_not_take_its_events_is_told_so(service, client):
     assert len(client._watchers) == 1
 
 
+def test_a_watcher_that_stays_behind_ends_with_an_error_after_what_found_room(service, client):
+    """It never takes all that waits; a gap in what it takes would go unnoticed."""
+    taken = []
+
+    async def watch_slowly():
+        async for event in client.watch(limit=3):
+            taken.append(event)
+            await asyncio.sleep(1.0)
+
+    task = service.loop.create_task(watch_slowly())
+    service.loop.run_pending()
+    for number in range(20):
+        service.wait(client.set(f"key-{number}", "1"))
+        service.loop.advance(0.4)
+    with pytest.raises(WatcherTooSlow):
+        service.wait(task)
+    keys = [event.key for event in taken if isinstance(event, Put)]
+    assert keys == [b"key-%d" % number for number in range(len(keys))] and len(keys) < 12
+
+
 def test_a_watch_that_is_left_is_forgotten(service, client):
     async def watch_one():
         events = client.watch()

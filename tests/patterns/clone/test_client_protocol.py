@@ -675,13 +675,35 @@ class TestWrite:
         assert writer.protocol.statistics().sent_again == 1
 
     def test_f23_an_answer_given_again_acknowledges_without_changing_the_map(self):
-        writer = Writer()
-        its_uuid, _ = writer.set(b"/a", b"1", 1.0)
-        for number in (1, 2):
-            writer.hear(kvpub(seq(number), b"/a", b"%d" % number), 1.5)
+        writer = Writer(entries=[kvpub(seq(2), b"/a", b"2")], sequence=seq(2))
+        its_uuid, _ = writer.set(b"/a", b"1", 1.0)  # applied before the client joined, say
         effects = writer.hear(kvpub(seq(1), b"/a", b"1", b"", its_uuid), 2.0)
         assert effects == [WriteAcknowledged(its_uuid, seq(1))]
         assert writer.contents == {b"/a": b"2"}
+
+    def test_i9_an_answer_to_a_write_whose_publication_was_missed_proves_a_loss(self):
+        """A count would tell of it too, but perhaps later than the write is sent again."""
+        writer = Writer(subtree=b"/")
+        its_uuid, _ = writer.set(b"/a", b"1", 1.0)
+        writer.hear(kvpub(seq(2), b"/b", b"2"), 1.5)  # and number 1 is lost
+        effects = writer.hear(kvpub(seq(1), b"/a", b"1", b"", its_uuid), 3.0)
+        assert [each.reason for each in only(effects, Stale)] == ["lost updates"]
+        assert only(effects, WriteAcknowledged) == []
+        writer.tick(3.5)
+        entries = [kvpub(seq(1), b"/a", b"1", b"", its_uuid), kvpub(seq(2), b"/b", b"2")]
+        effects = writer.join(entries, seq(2), 3.6)
+        assert only(effects, WriteAcknowledged) == [WriteAcknowledged(its_uuid, seq(1))]
+        assert writer.contents == {b"/a": b"1", b"/b": b"2"}
+
+    def test_the_level_of_an_answer_is_no_part_of_the_entry(self):
+        writer = Writer()
+        writer.hear(kvpub(seq(1), b"/a", b"1", b"ttl=5\nack=replicated\n"), 1.0)
+        assert writer.protocol.store.get(b"/a")[3] == b"ttl=5\n"
+
+    def test_a_write_is_sent_again_in_time_however_long_the_heartbeats_are(self):
+        writer = Writer(server_ttl=240.0)
+        writer.set(b"/a", b"1", 1.0)
+        assert writer.protocol.deadline == 3.0
 
     def test_f24_one_update_of_a_key_is_under_way_at_a_time(self):
         writer = Writer()

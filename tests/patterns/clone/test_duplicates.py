@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patterns.clone.duplicates import SUPERSEDED, DuplicateFilter
-from patterns.clone.numbered import NumberedUuids, is_numbered
+from patterns.clone.numbered import CLIENT_SIZE, NumberedUuids, is_numbered
 
 UUID = bytes(range(16))
 KEY = b"/a"
@@ -180,3 +180,14 @@ def test_numbered_uuids_are_of_version_8_and_grow():
 def test_a_random_uuid_has_no_number(uuid):
     assert not is_numbered(uuid.bytes)
     assert is_numbered(NumberedUuids(lambda: uuid.bytes)())
+
+
+def test_a_forked_process_names_its_writes_anew():
+    """Or the server would take them for those of its parent, and answer them as these."""
+    process, names = [1], iter((b"a" * 16, b"b" * 16))
+    make_uuid = NumberedUuids(lambda: next(names), lambda: process[0])
+    first = make_uuid()
+    process[0] = 2
+    child = [make_uuid(), make_uuid()]
+    assert first[:CLIENT_SIZE] != child[0][:CLIENT_SIZE] == child[1][:CLIENT_SIZE]
+    assert is_numbered(child[0]) and child[0] < child[1]

@@ -44,6 +44,22 @@ class TestSilence:
         patience.observe(101.0)
         assert patience.silent_at == 103.0
 
+    def test_f28_a_way_longer_than_two_heartbeats_is_waited_for_in_the_end(self):
+        """Until a word comes, each attempt waits twice as long, up to the time of the first."""
+        patience = patient(learns=True)
+        patience.ask(0.5)
+        patience.learn(0.1)
+        waits = []
+        for _ in range(6):
+            patience.begin(10.0, beats=True, hasty=False)
+            waits.append(round(patience.silent_at - 10.0, 6))
+        assert waits == [0.21, 0.42, 0.84, 1.68, 3.0, 3.0]
+        patience.begin(10.0, beats=True, hasty=True)
+        assert round(patience.silent_at - 10.0, 6) == 0.035
+        patience.ask(10.0)
+        patience.begin(20.0, beats=True, hasty=False)
+        assert round(patience.silent_at - 20.0, 6) == 0.21
+
     def test_it_looks_four_times_in_the_time_of_a_server(self):
         patience = patient()
         patience.ask(0.0)

@@ -67,6 +67,13 @@ def test_who_loses_updates_of_one_server_again_and_again_pauses_ever_longer():
     assert [tried.take_pause(3.0, 0.0) for _ in range(4)] == [0.25, 0.5, 1.0, 1.0]
 
 
+def test_who_cannot_join_a_server_that_is_there_pauses_ever_longer():
+    """Its queue is too short for what comes meanwhile, say; an earlier server would not do."""
+    tried = servers(2, max_pause=1.0)
+    fail(tried)
+    assert [tried.take_pause(3.0, 0.0) for _ in range(4)] == [0.25, 0.5, 1.0, 1.0]
+
+
 def test_a_short_life_does_not_make_the_pauses_short_again():
     tried = servers(1)
     assert tried.take_pause(3.0, 0.0) == 0.25
