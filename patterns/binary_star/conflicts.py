@@ -6,7 +6,7 @@ But who began with nothing, because it could not hear the one that held everythi
 
 from __future__ import annotations
 
-from patterns.binary_star.messages import PeerState, Progress, Role
+from patterns.binary_star.messages import COUNTER_BITS, PeerState, Progress, Role
 from patterns.binary_star.table import Event
 
 
@@ -54,18 +54,40 @@ def lacks_data_of(server: Progress, epoch: int) -> bool:
     return anew and epoch > 0 and not server.fork_epoch <= epoch <= server.epoch
 
 
-def diverged_since(own: Progress, theirs: Progress) -> int:
-    """The sequence up to which our data is the peer's too."""
+def diverged_since(own: Progress, theirs: Progress, *, leads: bool = True) -> int:
+    """The sequence up to which our data is the peer's too, which `leads` or is passive."""
     if began_anew(theirs, own):
         return 0
-    return theirs.fork_sequence if theirs.fork_epoch == own.epoch else own.fork_sequence
+    if _left_from(own, theirs):
+        return theirs.fork_sequence
+    if not leads or _left_from(theirs, own):
+        return own.fork_sequence
+    return min(own.fork_sequence, theirs.fork_sequence)  # an operator has an old copy lead
+
+
+def _left_from(own: Progress, other: Progress) -> bool:
+    """True if the other became active with what it had of our activity, in whichever epoch of it.
+
+    An activity that began by an operator's word, with nothing, does not tell its first epoch; the
+    first one of others is known to be later than what they began with. All count on in each epoch.
+    """
+    if other.fork_epoch == own.epoch:
+        return True
+    first = own.fork_epoch + (own.fork_sequence > 0)
+    later = 0 < first <= other.fork_epoch <= own.epoch and own.fork_sequence < other.fork_sequence
+    return later and _count(other.fork_sequence) <= _count(own.sequence)
 
 
 def _writes_since(own: Progress, other: Progress) -> int:
-    """If the other left from our present epoch, those after that; else all since we were active.
+    """If the other left from our activity, those after that; else all since we were active.
 
     Not every number is a client's update: a server that nobody reaches still expires values.
     """
-    if other.fork_epoch == own.epoch:
-        return min(own.writes, max(0, own.sequence - other.fork_sequence))
-    return own.writes
+    if not _left_from(own, other):
+        return own.writes
+    since = _count(own.sequence) - _count(other.fork_sequence)
+    return min(own.writes, max(0, since))
+
+
+def _count(sequence: int) -> int:
+    return sequence & ((1 << COUNTER_BITS) - 1)

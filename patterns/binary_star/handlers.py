@@ -190,8 +190,10 @@ class BinaryStar(HandlerSet):
         """Be active, whatever this server holds; returns why not, or nothing.
 
         A peer that is active and alive should hand over instead, and one that does so, or holds
-        more than this server, has updates that would be lost, unless `force` says otherwise.
+        more than this server, has updates that would be lost, unless `force` says otherwise. So has
+        one that had no time yet to be heard.
         """
+        self.observe()
         status = self.status()
         if status.state is State.ACTIVE:
             return "this server is active"
@@ -204,6 +206,8 @@ class BinaryStar(HandlerSet):
             theirs, ours = status.peer_epoch or 0, status.epoch
             if (theirs, status.peer_sequence or 0) > (ours, status.sequence):
                 return "the peer holds more than this server: promote that one, or force it"
+        if not force and self.protocol.awaits_peer(self.reactor.now()):
+            return "the peer had no time yet to be heard: wait for the timeout, or force it"
         self.carry_out(self.protocol.promote(self.reactor.now()))
         return ""
 

@@ -43,14 +43,17 @@ class State(enum.Enum):
     LEAVING = "leaving"
 
 
+COUNTER_BITS = 28
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far the data of a server has come; all zero for a service without data.
 
     `epoch` and `sequence` are those of the newest update held. `writes` counts the clients'
     updates accepted since the server became active, and `fork_epoch` and `fork_sequence` are what
-    it held when it did; without data, the epoch in which it did, and 0. A difference of two
-    sequences of one epoch is a number of updates.
+    it held when it did; without data, the epoch in which it did, and 0. The low COUNTER_BITS of a
+    sequence count updates, also over the epochs of one activity; the higher ones are the epoch.
     """
 
     epoch: int = 0

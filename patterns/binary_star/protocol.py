@@ -281,6 +281,14 @@ class BinaryStarProtocol:
             stalls=self._stalls,
         )
 
+    def awaits_peer(self, now: float) -> bool:
+        """True if a peer that is there may not have been heard yet: after a start, or a stall."""
+        if self._check_after_beat is not None:
+            return True
+        heard_at = self._peer_heard_at
+        unheard = heard_at is None or now - heard_at >= self.timeout
+        return unheard and not self._peer_gone and now < self._peer_expires_at
+
     # --- time that has passed unnoticed
 
     def observe(self, now: float) -> list[Effect]:
@@ -419,7 +427,7 @@ class BinaryStarProtocol:
     def _is_ahead(self, peer: PeerState) -> bool:
         """True if a peer that is not active holds more than we do."""
         own, epoch = self._progress(), self.epoch
-        if self.state is State.ACTIVE:
+        if self.state in (State.ACTIVE, State.LEAVING):
             # What counts is whether somebody was active after us.
             return peer.progress.epoch > epoch
         theirs = (peer.progress.epoch, peer.progress.sequence)
@@ -482,7 +490,8 @@ class BinaryStarProtocol:
         conflict = event is not Event.PEER_ACTIVE and old in (State.ACTIVE, State.LEAVING)
         if not conflict or self.peer is None:
             return None
-        return diverged_since(self._own(), self.peer.progress)
+        leads = self.peer.state is State.ACTIVE
+        return diverged_since(self._own(), self.peer.progress, leads=leads)
 
     def _lead(self, event: Event, old: State) -> BecomeActive:
         if event in (Event.PEER_ACTIVE_LOSES, Event.PROMOTE) and self.peer is not None:

@@ -79,7 +79,8 @@ class Departures:
         With `asked`, when the passive server has confirmed it. `newest` is the newest number.
         """
         link = self.replication
-        if asked and link.in_sync and sequence > link.confirmed:
+        waits = link.waiting or (link.in_sync and sequence > link.confirmed)
+        if asked and waits:  # the level is that of the instant at which it leaves
             link.hold(numbered, sequence, published=newest, now=now, asked=True)
             return None
         if asked:

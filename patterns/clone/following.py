@@ -60,7 +60,8 @@ class Follower:
     """The passive server's end of the peer link; it changes `holdings`, and nothing else does.
 
     `complete` is whether the copy has no hole. `sync_timeout` seconds without progress make it ask
-    for the snapshot again. At most `max_queued` updates wait for the end of one. An attempt is one
+    for the snapshot again. At most `max_queued` updates, and `max_queued_bytes` of bodies, wait for
+    the end of one. An attempt is one
     hello with what answers it: what comes from an earlier one is discarded.
     """
 
@@ -72,6 +73,7 @@ class Follower:
         heartbeat: float = 1.0,
         sync_timeout: float = 5.0,
         max_queued: int = 100_000,
+        max_queued_bytes: int = 64 << 20,
         max_body: int = MAX_BODY,
     ) -> None:
         self.complete = False
@@ -84,6 +86,7 @@ class Follower:
         self._silence = _SILENT_HEARTBEATS * heartbeat
         self._sync_timeout = sync_timeout
         self._max_queued = max_queued
+        self._max_bytes = max_queued_bytes
         self._max_body = max_body
         self._asked_at = 0.0
         self._hello_at = float("inf")  # the next one, if nothing comes before
@@ -95,6 +98,7 @@ class Follower:
         self._answers = holdings.duplicates.empty_copy()
         self._told: dict[bytes, tuple[int | str, bytes | None]] = {}
         self._queue: deque[Frames | Renewed] = deque()  # updates, and renewed numbers
+        self._queued_bytes = 0  # of bodies
 
     @property
     def sequence(self) -> int:
@@ -121,6 +125,7 @@ class Follower:
 
     def _forget_collected(self) -> None:
         self._queue.clear()
+        self._queued_bytes = 0
         self._collecting = self._make_store()
         self._collected = 0
         self._answers = self._holdings.duplicates.empty_copy()
@@ -228,9 +233,11 @@ class Follower:
         return self._renew(renewed, now) if self.complete else self._enqueue(renewed, now)
 
     def _enqueue(self, entry: Frames | Renewed, now: float) -> list[Effect]:
-        if len(self._queue) >= self._max_queued:
+        size = 0 if isinstance(entry, Renewed) else len(entry[4])
+        if len(self._queue) >= self._max_queued or self._queued_bytes + size > self._max_bytes:
             # The snapshot would have to bridge what finds no room: only a newer one can.
             return self._say_hello(now)
+        self._queued_bytes += size
         self._queue.append(entry)
         return []
 

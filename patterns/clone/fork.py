@@ -8,11 +8,28 @@ from __future__ import annotations
 
 from patterns.binary_star.conflicts import lacks_data_of
 from patterns.binary_star.messages import Progress
-from patterns.clone.messages import Frames, epoch_of, make_sequence, sequence_of
+from patterns.clone.messages import (
+    MAX_COUNTER,
+    Frames,
+    counter_of,
+    epoch_of,
+    make_sequence,
+    sequence_of,
+)
 from patterns.clone.store import KeyValueStore
 
 # Deletions since the server became active that it can report if they are given up.
 _DELETIONS_LIMIT = 100_000
+
+
+def renewed(sequence: int, epoch: int) -> int:
+    """The number from which an activity goes on in another epoch: it counts on, for its peer.
+
+    That compares how much each of them has accepted. It counts anew when half is used up, long
+    before the counter would run over into the next epoch.
+    """
+    counter = counter_of(sequence)
+    return make_sequence(epoch, counter if counter <= MAX_COUNTER // 2 else 0)
 
 
 class Fork:
@@ -38,7 +55,7 @@ class Fork:
         self._sequence = sequence
         self.writes = 0
         self.deletions.clear()
-        self._first = self._new_epoch(sequence, epoch)
+        self._first = make_sequence(self._new_epoch(sequence, epoch), 0)
         # Who leads by an operator's word may have nothing.
         self._began = 0 if force else epoch_of(self._first)
         return self._first
@@ -49,10 +66,10 @@ class Fork:
         What it has done since the fork its peer may still not have heard of.
         """
         self._sequence = self._sequence or self._first
-        return self._new_epoch(sequence, epoch)
+        return renewed(sequence, self._new_epoch(sequence, epoch))
 
     def _new_epoch(self, sequence: int, epoch: int) -> int:
-        return make_sequence(max(epoch, epoch_of(sequence) + 1, self._epoch_floor + 1), 0)
+        return max(epoch, epoch_of(sequence) + 1, self._epoch_floor + 1)
 
     def receive_epoch(self, epoch: int) -> None:
         """Somebody has seen this epoch: the next one begins above it."""

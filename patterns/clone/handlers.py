@@ -251,6 +251,7 @@ class CloneServer(HandlerSet):
 
     def receive_subscription(self, topic: bytes, subscribed: bool) -> None:
         """Somebody listens at the publisher from now on, or not any more."""
+        self.observe()
         self.carry_out(self.protocol.receive_subscription(topic, subscribed, self.reactor.now()))
         self.arm()
 

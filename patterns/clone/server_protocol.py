@@ -19,7 +19,7 @@ from patterns.clone.departures import Departures
 from patterns.clone.duplicates import DuplicateFilter
 from patterns.clone.figures import SYS, OwnFigures
 from patterns.clone.following import Follower
-from patterns.clone.fork import Fork
+from patterns.clone.fork import Fork, renewed
 from patterns.clone.heartbeats import Heartbeats
 from patterns.clone.holdings import Holdings
 from patterns.clone.levels import FEATURE as LEVELS
@@ -34,7 +34,6 @@ from patterns.clone.messages import (
     counter_of,
     epoch_of,
     heartbeat,
-    make_sequence,
     sequence_of,
     snapshot_end,
 )
@@ -296,7 +295,7 @@ class ServerProtocol:
         self._fork.receive_epoch(epoch)
         if not self.serving or epoch <= epoch_of(self.sequence):
             return []
-        self._renew_number(make_sequence(epoch + 1, 0))
+        self._renew_number(renewed(self.sequence, epoch + 1))
         self.replication.send_position(self.sequence, now)
         return self._heartbeats.beat(self.published, now)
 

@@ -83,6 +83,7 @@ class Activity:
         self.yielded: float | None = None  # when it was given up for the peer's history
         self.fork = fork
         self.epoch = 0
+        self.first = 0  # what it counts on from: an activity that goes on in another epoch
         self.entries: list[Entry] = []
         self.releases: list[float] = []  # when each of them left the server, in the same order
         self.reported: set[bytes] = set()  # uuids that its server said it has given up
@@ -91,8 +92,8 @@ class Activity:
 
     @property
     def sequence(self) -> int:
-        """The last number given, or the first that could be."""
-        return self.entries[-1].sequence if self.entries else make_sequence(self.epoch, 0)
+        """The last number given, or the one before the first."""
+        return self.entries[-1].sequence if self.entries else make_sequence(self.epoch, self.first)
 
     def follow(self, interests: Iterable[Interest]) -> None:
         """Keep hashes for these interests."""
@@ -113,14 +114,14 @@ class Activity:
     def released(self) -> int:
         """The last number that clients may know of; those after it are held back."""
         count = len(self.releases)
-        return self.entries[count - 1].sequence if count else make_sequence(self.epoch, 0)
+        return self.entries[count - 1].sequence if count else make_sequence(self.epoch, self.first)
 
     def hash_at(self, interest: Interest, sequence: int) -> int | None:
         """The hash of that part of the map after this number, None if it was never given here."""
-        counter = counter_of(sequence)
+        count = counter_of(sequence) - self.first
         hashes = self._hashes[interest]
-        known = epoch_of(sequence) == self.epoch and counter < len(hashes)
-        return hashes[counter] if known else None
+        known = epoch_of(sequence) == self.epoch and 0 <= count < len(hashes)
+        return hashes[count] if known else None
 
     def last_release(self, interest: Interest) -> tuple[int, float] | None:
         """The newest update in that part of the map that has left the server, and when."""

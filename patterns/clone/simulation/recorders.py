@@ -16,11 +16,13 @@ from patterns.clone.client_effects import (
     WriteAcknowledged,
     WriteFailed,
 )
+from patterns.clone.fork import renewed
 from patterns.clone.interest import Interest
 from patterns.clone.levels import REPLICATED, decode_level
 from patterns.clone.messages import (
     HUGZ,
     Frames,
+    counter_of,
     decode_heartbeat,
     decode_refusal,
     encode_sequence,
@@ -84,9 +86,11 @@ class ServerRecorder:
 
         That must have been published, or be nothing.
         """
+        goes_on = self.activity is not None
         self._end()
         history = self._history
         activity = history.begin(self._name, self.now, fork, entries)
+        activity.first = counter_of(renewed(fork, 0)) if goes_on else 0
         self.activity = activity
         self._held.append(activity)
         earlier = history.by_epoch.get(epoch_of(fork))

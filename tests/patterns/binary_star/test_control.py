@@ -100,6 +100,10 @@ def test_a_pair_has_a_control_port_if_it_is_asked_for(fake_reactor):
     operator.on_message(answers.append)
     operator.send(b"PROMOTE")
     fake_reactor.loop.run_until(lambda: answers)
+    assert "no time yet to be heard" in decode_answer(answers.pop())[0]
+    fake_reactor.loop.advance(2.0)
+    operator.send(b"PROMOTE")
+    fake_reactor.loop.run_until(lambda: answers)
     refusal, status = decode_answer(answers[0])
     assert refusal == ""
     assert (status["role"], status["state"], status["peer_state"]) == ("backup", "active", None)

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patterns.binary_star.conflicts import diverged_since, resolve, writes_since_fork
-from patterns.binary_star.messages import MalformedHeartbeat, PeerState, Progress, Role, State
+from patterns.binary_star.messages import (
+    COUNTER_BITS,
+    MalformedHeartbeat,
+    PeerState,
+    Progress,
+    Role,
+    State,
+)
 from patterns.binary_star.protocol import (
     TABLE,
     Action,
@@ -463,6 +470,29 @@ class TestActives:
         assert diverged_since(empty, held) == 0
         assert diverged_since(held, empty) == 0  # by an operator's word: it gives up everything
 
+    def test_bs_3_what_both_hold_counts_for_nobody_in_whichever_epoch_it_was_accepted(self):
+        """A client that had followed the backup told the primary of its epoch."""
+        bits = COUNTER_BITS
+        primary = Progress(4, (4 << bits) + 1005, writes=1005, fork_epoch=1, fork_sequence=0)
+        backup = Progress(2, (2 << bits) + 500, writes=500, fork_epoch=1)
+        backup = replace(backup, fork_sequence=(1 << bits) + 1000)
+        assert writes_since_fork(primary, backup) == (5, 500)
+        assert resolve(BACKUP, backup, PeerState(PRIMARY, State.ACTIVE, primary)) is (
+            Event.PEER_ACTIVE_LOSES
+        )
+        assert diverged_since(primary, backup) == backup.fork_sequence
+        assert diverged_since(backup, primary) == backup.fork_sequence
+
+    def test_bs_3_who_yields_to_an_old_copy_by_an_operators_word_gives_up_what_that_lacks(
+        self,
+    ):
+        bits = COUNTER_BITS
+        own = Progress(3, (3 << bits) + 9, writes=9, fork_epoch=2, fork_sequence=(2 << bits) + 100)
+        old = Progress(4, 4 << bits, fork_epoch=1, fork_sequence=(1 << bits) + 60)
+        assert diverged_since(own, old) == old.fork_sequence
+        assert diverged_since(own, Progress(4, 4 << bits)) == 0  # one that has nothing
+        assert diverged_since(own, old, leads=False) == own.fork_sequence
+
     def test_bs_3_f1_the_side_with_fewer_writes_since_the_fork_yields_and_reports(self):
         pair = Conflict(primary_writes=5, backup_writes=9)
         pair.meet(0.9)
@@ -700,6 +730,16 @@ class TestHandover:
         assert BecomePassive(None) in effects
         assert not [effect for effect in effects if isinstance(effect, ReportConflict)]
         assert passive.serving and active.state is State.SYNCING
+
+    def test_a_backup_that_hands_over_takes_an_equal_passive_primary_for_no_winner(self):
+        """Its heartbeat was under way before it took over: nothing has been given up."""
+        backup = server(BACKUP, Progress(2, 9, 9, 1, 3), state=State.ACTIVE)
+        equal = beat(PRIMARY, State.PASSIVE, Progress(2, 9))
+        backup.receive_peer_state(equal, 0.1)
+        backup.switchover(0.2)
+        effects = backup.receive_peer_state(equal, 0.3)
+        assert backup.state is State.LEAVING
+        assert not [each for each in effects if isinstance(each, (ReportConflict, BecomePassive))]
 
     def test_the_passive_waits_for_the_last_update(self):
         active, passive = self.pair(backup=(1, 8))

@@ -8,6 +8,7 @@ from patterns.clone.messages import (
     make_sequence,
     parse_properties,
     refusal,
+    sequence_of,
     snapshot_end,
 )
 from patterns.clone.replication import Replication
@@ -119,3 +120,18 @@ def test_what_waits_when_the_activity_ends_never_leaves():
     departures.leave(update(1), seq(1), 0.0, True)
     departures.end()
     assert departures.settle(9.0) == []
+
+
+def test_i6b_an_answer_that_waits_tells_the_level_of_the_instant_at_which_it_leaves():
+    """What it waited behind was given up, with the passive server that had confirmed it."""
+    departures = in_sync()
+    assert departures.leave(update(1), seq(1), 0.0) == update(1)
+    confirm(departures, 1)
+    assert departures.leave(update(2), seq(2), 0.1, True, asked=True) is None
+    assert departures.leave_again(update(1), seq(1), seq(2), 0.1, asked=True) is None
+    departures.replication.lose()
+    left = [each.frames for each in departures.settle(0.2) if isinstance(each, Publish)]
+    assert [(sequence_of(each), parse_properties(each[3])["ack"]) for each in left] == [
+        (seq(2), APPLIED),
+        (seq(1), APPLIED),
+    ]

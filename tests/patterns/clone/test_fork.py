@@ -54,7 +54,7 @@ class TestEpochs:
         fork.writes += 5
         fork.remember_deletion(update(1, b"/a", b"", epoch=4))
         sequence = fork.go_on(make_sequence(4, 5), 6)
-        assert sequence == make_sequence(6, 0)
+        assert sequence == make_sequence(6, 5)
         progress = fork.progress(sequence)
         assert (progress.fork_sequence, progress.writes) == (make_sequence(3, 7), 5)
         assert given_up(fork, make_sequence(3, 7)) == [(b"/a", b"")]

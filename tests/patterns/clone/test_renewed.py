@@ -124,7 +124,7 @@ def test_it_keeps_its_place_among_what_is_appended_to_a_snapshot():
     send_entries(passive, snapshot.entries, 0.8)
     hear(passive, snapshot.end, 0.8)
     assert passive.state is ServerState.PASSIVE
-    assert passive.sequence == active.sequence == make_sequence(8, 1)
+    assert passive.sequence == active.sequence == make_sequence(8, 3)
     assert contents_of(passive) == [b"a", b"b", b"c"]
 
 

@@ -628,9 +628,9 @@ class TestChangesOfState:
         active.write()
         active.take_sent()
         active.protocol.become_active(1.1, epoch=5)
-        new = seq(0, epoch=5)
+        new = seq(1, epoch=5)
         assert active.take_sent() == [Renewed(seq(1), new), new]
-        assert published(active.held(seq(0, epoch=5), 1.2)) == [(seq(1), "replicated")]
+        assert published(active.held(new, 1.2)) == [(seq(1), "replicated")]
 
     def test_it_is_said_once_when_the_passive_server_falls_behind_or_is_back(self):
         active = Active(linked=False)

@@ -421,6 +421,15 @@ class TestPassive:
         assert append(protocol, kvpub(0, b"/a", b"", b"refused=full\n"), now=1.0) == []
         assert protocol.statistics() == before
 
+    def test_f29_what_waits_for_the_end_of_a_snapshot_is_bounded_in_bytes(self):
+        protocol = server()
+        protocol.become_passive(0.0)
+        body, effects, count = bytes(1 << 20), [], 0
+        while not effects:
+            count += 1
+            effects = append(protocol, kvpub(seq(count), b"/a", body), now=0.1)
+        assert (count, effects) == (65, [SayHello(2, 0, 0)])
+
     def test_refusals_that_are_heard_while_a_snapshot_is_under_way_are_bounded(self):
         protocol = server(duplicates=DuplicateFilter(max_entries=10))
         protocol.become_passive(0.0)
@@ -987,7 +996,7 @@ class TestPromotion:
         protocol = active()
         protocol.receive_update(kvset(b"/a"), 0.1)
         effects = protocol.become_active(0.2, epoch=5)
-        assert [decode_heartbeat(effect.frames).sequence for effect in effects] == [seq(0, 5)]
+        assert [decode_heartbeat(effect.frames).sequence for effect in effects] == [seq(1, 5)]
         # Its peer may still not have heard of what it did before.
         assert protocol.progress().writes == 1
         assert protocol.progress().fork_sequence == seq(0)
@@ -1168,7 +1177,7 @@ class TestWhatSimulationFound:
         protocol = active()
         protocol.receive_update(kvset(b"/a", b"1"), 0.0)
         assert beats(protocol.receive_epoch(7, 1.0)) == [HUGZ]
-        assert protocol.sequence == seq(0, epoch=8)
+        assert protocol.sequence == seq(1, epoch=8)
         assert contents(protocol) == {b"/a": b"1"}
         assert protocol.receive_epoch(7, 2.0) == []
 
