@@ -127,11 +127,12 @@ class ReactorThread:
 
     def _copy(self, done: asyncio.Future[T], result: Future[T]) -> None:
         del self._awaited[result]
+        error = None if done.cancelled() else done.exception()  # asked for, or asyncio complains
         if result.done():
             return
         if done.cancelled():
             result.set_exception(ClientClosed("the client was closed meanwhile"))
-        elif (error := done.exception()) is not None:
+        elif error is not None:
             result.set_exception(error)
         else:
             result.set_result(done.result())
