@@ -12,9 +12,9 @@ from patterns.clone.numbered import NumberedUuids
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.peer_link import is_from_passive
 from patterns.clone.replication import ReplicationPolicy
+from patterns.clone.simulation.client_recorder import ClientRecorder
 from patterns.clone.simulation.history import EVERYTHING, History, Interest, Write
 from patterns.clone.simulation.observed import ObservedClient, ObservedServer
-from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
 from patterns.clone.simulation.schedule import (
     BACKUP,
     OPERATIONS,
@@ -24,6 +24,7 @@ from patterns.clone.simulation.schedule import (
     Schedule,
     Step,
 )
+from patterns.clone.simulation.server_recorder import ServerRecorder
 from patterns.clone.simulation.stranger import Stranger
 from reactor import Handler
 from reactor.testing import Node, Simulation
@@ -124,9 +125,20 @@ class Cluster:
         states = "/".join(self._state_of(name) for name in SERVERS)
         kind = f"{step.kind} {step.detail[0]}" if step.kind == "cut" else step.kind
         self.faults[kind, states] += 1
+        if not self._has_effect(step):
+            return
         until = step.at + (step.seconds if step.kind != "clock" else 0.0)
         self.history.faults.append((step.at, until, step.kind, step.nodes))
         self._disturb(step, len(self.history.faults) - 1)
+
+    def _has_effect(self, step: Step) -> bool:
+        """Not if it kills who is dead, or stops who stands still: that excuses nothing."""
+        match step.kind:
+            case "crash" | "power":
+                return self._node(step.nodes[0]).running
+            case "pause":
+                return not self._node(step.nodes[0]).paused
+        return True
 
     def _state_of(self, name: str) -> str:
         node = self._node(name)
@@ -215,22 +227,29 @@ class Cluster:
         self.simulation.node(f"stranger-{self._strangers}", lambda node: stranger)
 
     def _crash(self, name: str, seconds: float, power: bool) -> None:
-        node = self._node(name)
-        if not node.running:
-            return
-        now = self.simulation.loop.time()
+        node, now = self._node(name), self.simulation.loop.time()
+        self.check_errors(node)  # nobody can count them afterwards
         if name in SERVERS and node.handlers:
             node.handler.recorder.dies()
         for write in self.history.writes.values():
-            if write.client == name and write.answered is None:
+            if write.client != name or write.answered not in (None, now):
+                continue
+            write.told = True  # there is nobody left to be told
+            if write.answered is None:
                 write.answered, write.reason = now, "crashed"
         node.crash(power=power)
         self._later(seconds, node.start)
 
+    def check_errors(self, node: Node) -> None:
+        """I18: no hook of this process has raised."""
+        now = self.simulation.loop.time()
+        for handler in node.reactor.statistics().handlers if node.handlers else ():
+            if handler.errors:
+                self.history.violate("I18", now, f"{handler.name}: {handler.errors} errors")
+
     def _pause(self, node: Node, seconds: float) -> None:
-        if not node.paused:
-            node.pause()
-            self._later(seconds, node.resume)
+        node.pause()
+        self._later(seconds, node.resume)
 
     def _later(self, seconds: float, callback: Callable[[], object]) -> None:
         self.simulation.loop.call_later(seconds, callback)

@@ -31,6 +31,15 @@ EVERYTHING: Interest = (b"",)
 Fault: TypeAlias = tuple[float, float, str, tuple[str, ...]]
 """When it begins and ends, its kind, and the nodes that it concerns."""
 
+SEPARATING = ("cut", "pause", "slow", "trickle", "crash", "power")
+"""The faults that keep two servers from hearing each other.
+
+A slow link delays what passes by a second at most; on one that trickles, what is sent piles up.
+"""
+
+# Clocks that drift by 200 ppm.
+DRIFT = 5e-4
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -182,6 +191,7 @@ class Write:
     answered: float | None = None
     sequence: int | None = None  # acknowledged under this number, at that level
     reason: str = ""  # or failed for this reason; "crashed" with its client
+    told: bool = False  # its caller has been, or died with its client
     applied: int | None = None  # failed, and applied all the same under this number
 
     @property
@@ -265,6 +275,19 @@ class History:
         ]
         before = [each for each in rivals if each.began <= loser.yielded]
         return before[-1] if before else next(iter(rivals), loser)
+
+    def concerns_servers(self, fault: Fault) -> bool:
+        """What happens to a client, or between it and a server, is between the servers nothing."""
+        return fault[2] not in ("clock", "switchover", "junk") and self._all_servers(fault[3])
+
+    def separations(self) -> list[Fault]:
+        """The faults that keep the servers from hearing each other, in the order they began."""
+        separating = (each for each in self.faults if each[2] in SEPARATING)
+        return sorted(each for each in separating if self._all_servers(each[3]))
+
+    def _all_servers(self, nodes: Iterable[str]) -> bool:
+        servers = {copy.node for copy in self.copies}
+        return not servers or servers.issuperset(nodes)
 
     def holds(self, position: int, sequence: int) -> bool:
         """Whether a map at one number contains the update with another one."""

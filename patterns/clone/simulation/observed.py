@@ -21,10 +21,9 @@ from patterns.clone.messages import (
 from patterns.clone.outbox import OutboxFull
 from patterns.clone.server_effects import Effect as ServerEffect
 from patterns.clone.server_protocol import ServerState
-from patterns.clone.simulation.history import (
-    Write,
-)
-from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
+from patterns.clone.simulation.client_recorder import ClientRecorder
+from patterns.clone.simulation.history import Write
+from patterns.clone.simulation.server_recorder import ServerRecorder
 from reactor import Stream
 
 
@@ -50,6 +49,7 @@ class ObservedServer(Squeezed, CloneServer):
     def __init__(self, recorder: ServerRecorder, **options: Any) -> None:
         super().__init__(**options)
         self.recorder = recorder
+        recorder.link = self.protocol.replication
 
     def open_stream(self, socket_type: int, *endpoints: str, **options: Any) -> Stream:
         """Record what leaves through the publisher."""
@@ -76,7 +76,8 @@ class ObservedServer(Squeezed, CloneServer):
     def become_active(self, epoch: int, forced: bool) -> None:
         """Record an activity begin."""
         sequence = self.protocol.sequence
-        if self.protocol.state is ServerState.SYNCING and not forced:
+        anew = forced and self.recorder.may_be_forced(sequence)
+        if self.protocol.state is ServerState.SYNCING and not anew:
             self.recorder.violate("I16", "leads without a complete copy")
         self.recorder.check_promises(sequence)
         self.recorder.hold(self.protocol.store)
@@ -153,7 +154,7 @@ class ObservedClient(Squeezed, CloneClient):
                 )
             else:
                 future = self.delete(write.key, if_sequence=sequence, ack=write.level)
-            future.add_done_callback(_retrieve)
+            future.add_done_callback(lambda ended: _retrieve(ended, write))
         except OutboxFull:
             self.recorder.forget(write)
             raise
@@ -172,8 +173,9 @@ class ObservedClient(Squeezed, CloneClient):
         super().carry_out(effects)
 
 
-def _retrieve(future: asyncio.Future[int]) -> None:
-    """The history has what came of it."""
+def _retrieve(future: asyncio.Future[int], write: Write) -> None:
+    """The history has what came of it, and that its caller has been told."""
+    write.told = True
     if not future.cancelled():
         future.exception()
 

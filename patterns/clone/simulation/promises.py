@@ -9,6 +9,10 @@ from __future__ import annotations
 from patterns.clone.messages import epoch_of
 from patterns.clone.simulation.history import Activity, Copy, Entry, History
 
+# A server whose peer's machine is gone without a word notices it within this time, or later if
+# something holds up what comes from it.
+_NEWS_SECONDS = 3.0
+
 
 def check_promises(history: History, last: Activity, now: float) -> None:
     """I6b: in the end no promise is broken."""
@@ -66,6 +70,30 @@ def _given_up_to_the_past(history: History, copy: Copy, sequence: int) -> str:
     return "its copy was given up to a server whose clock was set back" if below else ""
 
 
+def peer_holds(history: History, node: str, sequence: int, now: float) -> bool:
+    """Whether the other server holds an update, or has just died with it."""
+    return any(
+        copy.node != node
+        and (
+            copy.ended is None
+            or _handed_on(history, copy, sequence)
+            or (copy.died and _may_not_know(history, node, copy, now))
+        )
+        for copy in history.holders(sequence)
+    )
+
+
+def _may_not_know(history: History, node: str, copy: Copy, now: float) -> bool:
+    """Whether news of the peer's death may still be under way, or what it said before."""
+    assert copy.ended is not None
+    return now < copy.ended + _NEWS_SECONDS or any(
+        {*nodes} <= {node, copy.node}
+        and (kind in ("cut", "slow", "trickle") or (kind == "pause" and node in nodes))
+        and begin <= now <= end + _NEWS_SECONDS
+        for begin, end, kind, nodes in history.faults
+    )
+
+
 def _handed_on(history: History, copy: Copy, sequence: int) -> bool:
     """Whether a copy has ended, and the one that its server holds in its place has the update."""
     if copy.ended is None:
@@ -80,8 +108,7 @@ def _apart(history: History, node: str, now: float) -> bool:
     """Whether something other than its own restart keeps a server from hearing its peer."""
     return any(
         begin <= now <= end + 6.0 and not (kind in ("crash", "power") and nodes == (node,))
-        for begin, end, kind, nodes in history.faults
-        if kind != "clock"
+        for begin, end, kind, nodes in history.separations()
     )
 
 

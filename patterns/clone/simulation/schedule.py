@@ -44,6 +44,8 @@ SCENARIOS = (
     "refuse",
     "held",
     "held-conflict",
+    "wake",
+    "gone",
 )
 
 
@@ -152,7 +154,8 @@ def generate(seed: int, scenario: str = "mixed") -> Schedule:
 def _policies(seed: int, scenario: str) -> tuple[str, str]:
     """Whether all is held back, and what comes of it without a peer."""
     chance = random.Random(f"{seed} policies {scenario}")
-    often = {"replicated": 1.0, "refuse": 1.0, "held": 0.7, "held-conflict": 0.5, "mixed": 0.3}
+    always = dict.fromkeys(("replicated", "refuse", "wake"), 1.0)
+    often = {**always, "held": 0.7, "held-conflict": 0.5, "mixed": 0.3}
     rare = {"refuse": 1.0, "held": 0.3, "held-conflict": 0.3, "mixed": 0.3}
     ack = REPLICATED if chance.random() < often.get(scenario, 0.0) else APPLIED
     return ack, "refuse" if chance.random() < rare.get(scenario, 0.0) else "degrade"
@@ -393,6 +396,25 @@ def _held_conflict(draft: _Draft) -> None:
             draft.add(end, "cut", loser, draft.client(), seconds=7.0, detail="one-way")
 
 
+def _wake(draft: _Draft) -> None:
+    """Updates are held back as the active server stands still, and is replaced before it wakes.
+
+    Nothing is wrong with the links by then.
+    """
+    chance = draft.chance
+    at = chance.uniform(FIRST_FAULT + 4.0, HEAL - 14.0)
+    draft.add(at - 3.0, "slow", *SERVERS, seconds=3.01, detail="0.45")
+    draft.add(at, "pause", PRIMARY, seconds=chance.uniform(7.0, 12.0))
+
+
+def _gone(draft: _Draft) -> None:
+    """One server is away for so long that the other one has to serve, and nothing else is wrong."""
+    chance = draft.chance
+    at = chance.uniform(FIRST_FAULT, HEAL - 20.0)
+    kind = chance.choice(("crash", "power", "pause"))
+    draft.add(at, kind, draft.server(), seconds=chance.uniform(14.0, 20.0))
+
+
 def _mixed(draft: _Draft) -> None:
     """Several faults at once, of all kinds."""
     for _ in range(draft.chance.choice((1, 2, 2, 3, 4, 6))):
@@ -441,4 +463,6 @@ _FAULTS: dict[str, _Faults] = {
     "refuse": _replicated,
     "held": _held,
     "held-conflict": _held_conflict,
+    "wake": _wake,
+    "gone": _gone,
 }

@@ -22,7 +22,7 @@ _CHECKED_AS = {
     "cut": "cut",
     "reset": "cut",
     "delay": "slow",
-    "trickle": "slow",
+    "trickle": "trickle",
 }
 
 

@@ -11,8 +11,9 @@ from patterns.clone.levels import REPLICATED
 from patterns.clone.messages import epoch_of
 from patterns.clone.replication import ReplicationPolicy
 from patterns.clone.simulation.checker import check
+from patterns.clone.simulation.client_recorder import ClientRecorder
 from patterns.clone.simulation.history import EVERYTHING, Activity, History
-from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
+from patterns.clone.simulation.server_recorder import ServerRecorder
 from patterns.commands.chaos.journal import Line
 from patterns.commands.chaos.policy import PolicyCheck
 from patterns.commands.chaos.recorders import Held, Told, replay_client, replay_server

@@ -12,7 +12,7 @@ from patterns.clone.levels import APPLIED, REPLICATED, UNREPLICATED
 from patterns.clone.messages import decode_refusal
 from patterns.clone.replication import ReplicationPolicy
 from patterns.clone.simulation.history import Fault, History
-from patterns.clone.simulation.recorders import ServerRecorder
+from patterns.clone.simulation.server_recorder import ServerRecorder
 from patterns.commands.chaos.journal import Line
 from patterns.commands.chaos.recorders import update_of
 

@@ -20,8 +20,9 @@ from patterns.clone.interest import Interest
 from patterns.clone.messages import HUGZ, Frames, encode_sequence, sequence_of
 from patterns.clone.server_effects import Effect as ServerEffect
 from patterns.clone.server_effects import ReportDiverged
+from patterns.clone.simulation.client_recorder import ClientRecorder
 from patterns.clone.simulation.history import History, Write
-from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder, tell_of_updates
+from patterns.clone.simulation.server_recorder import ServerRecorder, tell_of_updates
 from patterns.clone.store import KeyValueStore
 from patterns.commands.chaos.journal import Journal, Line, frame_of, text
 from patterns.commands.chaos.workload import WRITES_OF_A_LIFE
@@ -97,6 +98,10 @@ class ServerJournal(ServerRecorder):
                 confirmed=confirmed,
                 holds_back=holds_back,
             )
+
+    def may_be_forced(self, position: int) -> bool:
+        """Nobody here knows what the other server does, or an operator has said."""
+        return True
 
     def holds(self, entries: Iterable[Frames], sequence: int) -> None:
         """It follows, and has this at that number."""

@@ -16,15 +16,17 @@ from patterns.binary_star.messages import State
 from patterns.binary_star.protocol import BinaryStarProtocol
 from patterns.binary_star.table import TABLE, Event
 from patterns.clone import client_protocol, handlers, interfaces
-from patterns.clone.client_effects import Deleted
+from patterns.clone.client import CloneClient
+from patterns.clone.client_effects import Deleted, WriteFailed
 from patterns.clone.client_protocol import ClientProtocol
+from patterns.clone.conditions import Condition
 from patterns.clone.duplicates import DuplicateFilter
 from patterns.clone.following import Follower
 from patterns.clone.fork import Fork
 from patterns.clone.handlers import CloneServer
 from patterns.clone.link_handlers import LinkFollower
 from patterns.clone.losses import LossDetector
-from patterns.clone.messages import encode_sequence, replace_sequence, sequence_of
+from patterns.clone.messages import encode_sequence, epoch_of, replace_sequence, sequence_of
 from patterns.clone.ordering import Ordering
 from patterns.clone.outbox import Outbox
 from patterns.clone.peer_link import encode_held
@@ -33,6 +35,7 @@ from patterns.clone.replication import Replication
 from patterns.clone.server_effects import Confirm, Publish
 from patterns.clone.server_protocol import ServerProtocol, ServerState
 from patterns.clone.simulation.campaign import schedule_of
+from patterns.clone.simulation.observed import ObservedServer
 from patterns.clone.simulation.runs import run
 from patterns.clone.store import KeyValueStore
 from patterns.clone.subtrees import SubtreeCounts
@@ -142,6 +145,11 @@ def _(patch):
         patch.setitem(TABLE, (State.PASSIVE, event), (State.PASSIVE, ()))
 
 
+@mutant("no failover from a server that is silent", "F3", "gone")
+def _(patch):
+    patch.setitem(TABLE, (State.PASSIVE, Event.REQUEST_PEER_SILENT), (State.PASSIVE, ()))
+
+
 @mutant("who should yield stays active", "F1", "swizzle")
 def _(patch):
     for event in (Event.PEER_ACTIVE_WINS, Event.PEER_PASSIVE_AHEAD):
@@ -169,7 +177,52 @@ def _(patch):
     returns(patch, BinaryStarProtocol, "receive_peer_gone", [])
 
 
+@mutant("of two actives the one that has accepted less goes on", "F1", "swizzle")
+def _(patch):
+    writes_since = conflicts._writes_since
+    patch.setattr(conflicts, "_writes_since", lambda own, other: -writes_since(own, other))
+
+
+@mutant("a server without a complete copy says that it was told to lead", "F9", "mixed", 1000)
+def _(patch):
+    silent = Event.REQUEST_PEER_SILENT
+    patch.setitem(TABLE, (State.SYNCING, silent), TABLE[State.PASSIVE, silent])
+    patch.setattr(protocol, "_WITH_ANY_COPY", (*protocol._WITH_ANY_COPY, silent))
+
+
+@mutant("who stood still does not ask whether it was replaced", "I20", "wake")
+def _(patch):
+    returns(patch, CloneServer, "observe", None)
+
+
 # The passive server
+
+
+@mutant("who takes over goes back by four seconds", "F11", "crash")
+def _(patch):
+    def copy_of(store):
+        copied = KeyValueStore()
+        for entry in store.snapshot():
+            copied.apply(entry, sequence_of(entry), store._deadlines.get(entry[0]))
+        copied.sequence = store.sequence
+        return copied
+
+    def replicate(original, self, frames, sequence, now):
+        earlier = self.__dict__.setdefault("earlier", deque())
+        earlier.append((now, copy_of(self._holdings.store)))
+        while len(earlier) > 1 and earlier[1][0] < now - 4.0:
+            earlier.popleft()
+        return original(self, frames, sequence, now)
+
+    def become_active(original, self, epoch, forced):
+        earlier = self.protocol._follower.__dict__.pop("earlier", None)
+        if earlier and epoch_of(earlier[0][1].sequence) == epoch_of(self.protocol.sequence):
+            self.protocol._holdings.store = earlier[0][1]
+            self.protocol._holdings.pending.take_all()
+        return original(self, epoch, forced)
+
+    wrap(patch, Follower, "_replicate", replicate)
+    wrap(patch, ObservedServer, "become_active", become_active)
 
 
 @mutant("a gap in what the passive server hears is ignored", "F30", "squeeze", 4)
@@ -297,6 +350,40 @@ def _(patch):
     wrap(patch, ClientProtocol, "_receive_heartbeat", receive_heartbeat)
 
 
+@mutant("a write that was replaced before it was sent is never answered", "F11", "crash")
+def _(patch):
+    def finish(original, self, uuid, now):
+        answered, following = original(self, uuid, now)
+        return answered[-1:], following
+
+    wrap(patch, Outbox, "finish", finish)
+
+
+@mutant("a caller does not hear that its write has failed", "F11", "calm")
+def _(patch):
+    def carry_out(original, self, effects):
+        original(self, [each for each in effects if not isinstance(each, WriteFailed)])
+
+    wrap(patch, CloneClient, "carry_out", carry_out)
+
+
+@mutant("no condition of a write ever holds", "I22", "calm")
+def _(patch):
+    returns(patch, Condition, "holds", False)
+
+
+@mutant("every fifth write finds the map full", "limit", "calm")
+def _(patch):
+    def order(original, self, frames, now):
+        self.count = getattr(self, "count", 0) + 1
+        known = self._duplicates.seen(frames[2], frames[0], now) is not None
+        if self.count % 5 or known:
+            return original(self, frames, now)
+        return self._refuse(frames, "full", now)
+
+    wrap(patch, Ordering, "order", order)
+
+
 @mutant("the outbox has no limit", "limit", "squeeze", 48)
 def _(patch):
     def init(original, self, **options):
@@ -381,6 +468,37 @@ def _(patch):
         "expire",
         lambda original, self, now, limit=1000: original(self, now + 1.0, limit),
     )
+
+
+@mutant("values expire half a minute late", "F14", "calm-ttl")
+def _(patch):
+    next_expiry = KeyValueStore.next_expiry.fget
+
+    def later(self):
+        at = next_expiry(self)
+        return None if at is None else at + 30.0
+
+    def expire(original, self, now, limit=1000):
+        return original(self, now - 30.0, limit)
+
+    patch.setattr(KeyValueStore, "next_expiry", property(later))
+    wrap(patch, KeyValueStore, "expire", expire)
+
+
+@mutant("who follows nobody lets values expire two seconds early", "F16", "mixed")
+def _(patch):
+    wrap(patch, ClientProtocol, "_expire", lambda original, self, now: original(self, now + 2.0))
+
+
+@mutant("a server whose clock was set takes no writes", "M-11", "clocks")
+def _(patch):
+    def receive_update(original, self, frames):
+        ahead = self._wall_clock() - self.reactor.now()
+        self.ahead = getattr(self, "ahead", ahead)
+        if abs(ahead - self.ahead) < 0.9:
+            original(self, frames)
+
+    wrap(patch, CloneServer, "receive_update", receive_update)
 
 
 @mutant("a replica's deadline counts from its own beginning", "F16", "crash-ttl")
@@ -503,6 +621,34 @@ def _(patch):
 @mutant("a server that has to refuse applies", "I21", "refuse")
 def _(patch):
     patch.setattr(Replication, "refuses", False)
+
+
+@mutant("what is pending is applied, though it has to be refused", "I21", "refuse", 1040)
+def _(patch):
+    refuses = Replication.refuses.fget
+
+    def order_held(original, self, now):
+        self._replication.lenient = True
+        try:
+            return original(self, now)
+        finally:
+            self._replication.lenient = False
+
+    wrap(patch, Ordering, "order_held", order_held)
+    refuses_now = property(lambda self: not getattr(self, "lenient", False) and refuses(self))
+    patch.setattr(Replication, "refuses", refuses_now)
+
+
+@mutant("a passive server that was late is late for ever", "I11", "server-link-reset")
+def _(patch):
+    def receive_held(original, self, *args):
+        before, had = self.in_sync, getattr(self, "had", False)
+        original(self, *args)
+        if had and not before:
+            self.in_sync = False
+        self.had = had or self.in_sync
+
+    wrap(patch, Replication, "receive_held", receive_held)
 
 
 @mutant("the passive server misses one update in a row", "F30", "squeeze")

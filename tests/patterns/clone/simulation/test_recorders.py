@@ -2,12 +2,14 @@
 
 import pytest
 
-from patterns.clone.client_effects import WriteAcknowledged
+from patterns.clone.client_effects import Expired, WriteAcknowledged
 from patterns.clone.client_protocol import ClientProtocol, ClientState
 from patterns.clone.levels import with_level
 from patterns.clone.messages import encode_sequence, heartbeat, make_sequence, refusal
-from patterns.clone.simulation.history import EVERYTHING, History, Write
-from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
+from patterns.clone.replication import Replication, ReplicationPolicy
+from patterns.clone.simulation.client_recorder import ClientRecorder
+from patterns.clone.simulation.history import EVERYTHING, Entry, History, Write
+from patterns.clone.simulation.server_recorder import ServerRecorder
 from patterns.clone.store import KeyValueStore
 
 EPOCH = 5
@@ -81,6 +83,122 @@ def test_i20_a_heartbeat_tells_a_number_that_is_held_back(pair):
     pair.store_update(1)
     pair.active.published(heartbeat(b"seq=%d\n" % seq(1)))
     assert pair.found == ["I20"]
+
+
+def test_i20_who_is_not_active_publishes(pair):
+    pair.active.yields()
+    pair.active.published(update(7))
+    assert pair.found == ["I20"]
+
+
+def want(pair, frames, **details):
+    """A client has written this."""
+    write = Write("client-0", 1, frames[0], frames[4], 0.0, **details)
+    pair.history.writes[frames[2]] = write
+    return write
+
+
+@pytest.mark.parametrize(("in_sync", "found"), [(True, ["I20"]), (False, [])])
+def test_i20_a_write_that_is_to_be_replicated_is_published_unconfirmed(pair, in_sync, found):
+    pair.active.link = link_of(pair, in_sync=in_sync)
+    frames = pair.store_update(1)
+    want(pair, frames, level="replicated")
+    pair.active.published(frames)
+    assert pair.found == found
+
+
+def link_of(pair, *, in_sync, refuses=False):
+    link = Replication(ReplicationPolicy(refuses=refuses))
+    link.in_sync = in_sync
+    return link
+
+
+def be_replaced(pair):
+    """The other server leads in a later epoch, and this one has an update that is held back."""
+    frames = pair.store_update(1)
+    other = ServerRecorder(pair.history, "backup", lambda: 2.0)
+    other.begin((), 0)
+    other.number(make_sequence(EPOCH + 1, 0))
+    pair.history.activities[-1].began = 2.0
+    return frames
+
+
+def test_i20_who_has_been_replaced_publishes(pair):
+    pair.active.published(be_replaced(pair))
+    assert pair.found == ["I20"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ((0.0, 0.5, "cut", ("backup", "primary")), []),
+        ((0.0, 0.5, "pause", ("backup",)), []),
+        ((0.0, 0.5, "pause", ("primary",)), ["I20"]),
+        ((0.0, 0.5, "cut", ("client-0", "primary")), ["I20"]),
+        ((-9.0, -8.0, "cut", ("backup", "primary")), ["I20"]),
+    ],
+)
+def test_i20_who_could_not_hear_that_it_was_replaced_may_publish(pair, fault, found):
+    """Who stood still itself asks before it lets anything go."""
+    frames = be_replaced(pair)
+    pair.history.faults.append(fault)
+    pair.active.published(frames)
+    assert pair.found == found
+
+
+def test_i6b_a_server_promises_what_its_peer_has_given_up(pair):
+    """It lives, and holds another map since."""
+    pair.active.published(pair.store_update(1, replicated=True))
+    pair.history.copies[0].ended = 1.0
+    other = ServerRecorder(pair.history, "backup", lambda: 1.0)
+    other.hold(KeyValueStore())
+    pair.active.published(update(1, b"ack=replicated\n"))
+    assert pair.found == ["I6b"]
+
+
+def test_i21_a_number_is_given_to_what_has_to_be_refused(pair):
+    pair.active.link = link_of(pair, in_sync=False, refuses=True)
+    want(pair, update(1))
+    pair.store_update(1)
+    assert pair.found == []
+    want(pair, update(2), level="replicated")
+    pair.store_update(2)
+    assert pair.found == ["I21"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "details", "found"),
+    [
+        ("conflict", {"compares": True, "seen": b"other"}, []),
+        ("conflict", {"compares": True, "seen": b"%016d" % 1}, ["I22"]),
+        ("conflict", {}, ["I22"]),
+        ("unreplicated", {}, ["I21"]),
+        ("superseded", {}, ["I8"]),
+        ("superseded", {"number": 0}, []),
+        ("full", {}, ["I11"]),
+    ],
+)
+def test_a_write_is_refused_without_a_cause(pair, reason, details, found):
+    pair.active.link = link_of(pair, in_sync=True)
+    want(pair, pair.store_update(1))
+    refused = update(2)
+    write = want(pair, refused)
+    write.number = 2
+    for name, value in details.items():
+        setattr(write, name, value)
+    pair.active.published(refusal(refused, reason))
+    pair.active.published(refusal(refused, reason))  # sent again, it is the same one
+    assert pair.found[:1] == found
+
+
+def test_i16_an_order_to_lead_comes_from_an_operator_or_as_the_peer_has_lost_all(pair):
+    pair.store_update(1)
+    other = ServerRecorder(pair.history, "backup", lambda: 2.0)
+    assert not other.may_be_forced(0)
+    assert not other.may_be_forced(seq(1))
+    assert other.may_be_forced(make_sequence(EPOCH - 1, 7))  # what the primary has lost
+    pair.history.outages.append((0.0, 2.0))
+    assert other.may_be_forced(0)
 
 
 def test_i6a_a_server_answers_what_it_has_given_up(pair):
@@ -160,6 +278,35 @@ def recorder_of(pair, counter):
     recorder = ClientRecorder(pair.history, "client-0", lambda: 1.0)
     recorder.watch(protocol)
     return recorder
+
+
+def test_i4_a_client_holds_another_map_than_it_was_told_of(pair):
+    recorder = recorder_of(pair, 1)
+    recorder.view = {b"/a/k": b"1"}
+    recorder.check_map()
+    assert pair.found == []
+    recorder.view = {}
+    recorder.check_map()
+    assert pair.found == ["I4"]
+
+
+@pytest.mark.parametrize(
+    ("ttl", "state", "found"),
+    [
+        (2.0, ClientState.CONNECTING, ["I12"]),
+        (0.0, ClientState.CONNECTING, ["I12"]),
+        (0.9, ClientState.CONNECTING, []),
+        (2.0, ClientState.LIVE, []),
+    ],
+)
+def test_i12_a_client_lets_a_value_expire_early(pair, ttl, state, found):
+    """By its own clock, without a server that would say so."""
+    pair.active.activity.add(Entry(seq(1), 0.0, b"/a/k", b"uuid", b"1", ttl))
+    recorder = recorder_of(pair, 1)
+    recorder.view = {b"/a/k": b"1"}
+    recorder._protocol.state = state
+    recorder.see([Expired(b"/a/k")])
+    assert [each for each in pair.found if each == "I12"] == found
 
 
 def test_i20_a_client_shows_what_is_held_back(pair):

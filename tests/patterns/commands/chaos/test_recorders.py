@@ -15,8 +15,9 @@ from patterns.clone.interest import Interest
 from patterns.clone.levels import REPLICATED
 from patterns.clone.messages import HUGZ, encode_sequence, make_sequence, refusal
 from patterns.clone.server_effects import ReportDiverged
+from patterns.clone.simulation.client_recorder import ClientRecorder
 from patterns.clone.simulation.history import EVERYTHING, History, Write
-from patterns.clone.simulation.recorders import ClientRecorder, ServerRecorder
+from patterns.clone.simulation.server_recorder import ServerRecorder
 from patterns.clone.store import KeyValueStore
 from patterns.commands.chaos.journal import Journal, JournalReader
 from patterns.commands.chaos.recorders import (

@@ -1,0 +1,76 @@
+"""What a server lets go, against the history: an update too soon, a refusal without a cause."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+from patterns.clone.conditions import CONFLICT
+from patterns.clone.duplicates import SUPERSEDED
+from patterns.clone.levels import REPLICATED, UNREPLICATED
+from patterns.clone.replication import Replication
+from patterns.clone.simulation.history import Activity, History, Write
+from patterns.clone.store import KeyValueStore
+
+# What hides from a server that the other one has taken over is noticed within this time after it.
+_NOTICE_SECONDS = 6.0
+
+
+def is_replaced(history: History, activity: Activity, now: float) -> bool:
+    """Whether the other server leads since, and neither a cut link nor a pause of it hides that.
+
+    A server that stood still itself has to ask before it lets anything go.
+    """
+    later = takewhile(lambda each: each is not activity, reversed(history.activities))
+    rivals = {each.node for each in later if each.node != activity.node and each.ended is None}
+    return bool(rivals) and not any(
+        begin <= now <= end + _NOTICE_SECONDS
+        and (
+            (kind in ("cut", "trickle") and {*nodes} <= {activity.node, *rivals})
+            or (kind == "pause" and {*nodes} <= rivals)
+        )
+        for begin, end, kind, nodes in history.faults
+    )
+
+
+def asks_for_a_copy(history: History, uuid: bytes) -> bool:
+    """Whether the writer of this update has asked for it to be replicated."""
+    write = history.writes.get(uuid)
+    return write is not None and write.level == REPLICATED
+
+
+def has_to_refuse(history: History, uuid: bytes, link: Replication) -> bool:
+    """Whether a client's update must get no number now, for want of a passive server."""
+    to_be_replicated = link.policy.level == REPLICATED or asks_for_a_copy(history, uuid)
+    return link.refuses and uuid in history.writes and to_be_replicated
+
+
+_BROKEN_BY = {CONFLICT: "I22", UNREPLICATED: "I21", SUPERSEDED: "I8"}
+
+
+def broken_by_refusal(
+    history: History, uuid: bytes, reason: str, store: KeyValueStore, link: Replication
+) -> str:
+    """The invariant that a server breaks as it refuses an update; "" if there is a cause.
+
+    It holds `store`, and its peer follows it by `link`. A map is never full in a run.
+    """
+    write = history.writes.get(uuid)
+    if write is None:
+        return ""
+    entry = store.get(write.key)
+    causes = {
+        CONFLICT: write.compares and write.seen != (b"" if entry is None else entry[2]),
+        UNREPLICATED: link.refuses,
+        SUPERSEDED: _is_superseded(history, write),
+    }
+    return "" if causes.get(reason) else _BROKEN_BY.get(reason, "I11")
+
+
+def _is_superseded(history: History, write: Write) -> bool:
+    """Whether a later write of this client to this key has been given a number."""
+    later = {
+        uuid
+        for uuid, each in history.writes.items()
+        if (each.client, each.key) == (write.client, write.key) and each.number > write.number
+    }
+    return any(entry.uuid in later for activity in history.activities for entry in activity.entries)
