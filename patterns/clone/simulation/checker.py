@@ -235,8 +235,12 @@ def _known_until(history: History, rival: Activity, at: float) -> float:
     )
     if goes_on and not any(begin <= rival.began <= end for _, begin, end in apart):
         at = rival.began
-    slow = any(kind == "slow" and begin <= at <= end + SLOW_SECONDS for kind, begin, end in apart)
-    return at - DECISION_SECONDS - (SLOW_SECONDS if slow else 0.0)
+    late = [
+        begin if kind == "trickle" else at - SLOW_SECONDS
+        for kind, begin, end in apart
+        if kind in ("slow", "trickle") and begin <= at <= end + SLOW_SECONDS
+    ]
+    return min([at, *late]) - DECISION_SECONDS
 
 
 def _accepted(history: History, ours: dict[int, int], theirs: dict[int, int], until: float) -> int:

@@ -14,14 +14,14 @@ from patterns.commands.chaos.members import START_SECONDS
 from patterns.commands.chaos.proxy import Flow
 from patterns.commands.chaos.schedule import BACK, THERE, Fault
 
-# What the simulation's checker calls it.
+# What the simulation's checker calls it. A proxy delays piece by piece: what is sent piles up then.
 _CHECKED_AS = {
     "kill": "crash",
     "stop": "pause",
     "unplug": "cut",
     "cut": "cut",
     "reset": "cut",
-    "delay": "slow",
+    "delay": "trickle",
     "trickle": "trickle",
 }
 

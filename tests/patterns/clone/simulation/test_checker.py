@@ -437,14 +437,20 @@ def test_i15_the_one_that_has_accepted_more_goes_on(story):
 
 @pytest.mark.parametrize(
     ("renewed_at", "slow", "found"),
-    [(0.0, False, ["I15"]), (3.0, False, ["I15"]), (5.5, False, []), (0.0, True, [])],
+    [
+        (0.0, "", ["I15"]),
+        (3.0, "", ["I15"]),
+        (5.5, "", []),
+        (0.0, "slow", []),
+        (0.0, "trickle", []),
+    ],
 )
 def test_i15_the_one_that_has_accepted_more_yields(story, renewed_at, slow, found):
     """As far as the two could know when that was settled."""
     first, other = two_actives(story)
     last = other
     if slow:
-        story.fault("slow", 0.0, 9.0, "primary", "backup")
+        story.fault(slow, 0.0, 9.0, "primary", "backup")
     if renewed_at:  # the winner goes on in another epoch: settled, if they heard each other then
         story.now = other.ended = renewed_at
         base = [*base_of(story.history.activities[0]), *base_of(other)]

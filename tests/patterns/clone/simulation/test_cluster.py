@@ -2,6 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
+from patterns.binary_star.messages import State
+from patterns.binary_star.table import TABLE, Event
 from patterns.clone.simulation import Step, generate, run
 from patterns.clone.simulation.cluster import Cluster
 from patterns.clone.simulation.observed import ObservedServer
@@ -46,3 +50,32 @@ def test_i18_an_error_of_a_server_that_dies_is_counted():
 
     result = run(with_faults(Step(12.0, "crash", ("primary",), 1.0)), Broken)
     assert {(each.invariant, each.at) for each in result.violations} == {("I18", 12.0)}
+
+
+@pytest.fixture
+def no_failover(monkeypatch):
+    for event in (Event.REQUEST_PEER_SILENT, Event.PEER_GONE, Event.PEER_PRIMARY):
+        monkeypatch.setitem(TABLE, (State.PASSIVE, event), (State.PASSIVE, ()))
+
+
+def test_i11_a_server_that_stands_still_does_not_serve(no_failover):
+    """Though it is active as far as it knows."""
+    result = run(with_faults(Step(10.0, "pause", ("primary",), 16.0)))
+    assert {str(each) for each in result.violations} >= {
+        "I11 at 21.000 s: nobody serves, primary is gone since 10.0 s"
+    }
+
+
+def test_i11_a_client_that_asks_is_needed_for_a_failover(no_failover):
+    """What has happened to all of them may keep them from it."""
+    clients = (Step(9.0, "pause", (f"client-{n}",), 9.0) for n in range(3))
+    result = run(with_faults(*clients, Step(10.0, "pause", ("primary",), 16.0)))
+    assert result.violations == ()
+
+
+def test_i11_it_takes_no_operator_after_one_fault(monkeypatch):
+    """Here a passive server forgets at its peer's death that its copy is complete."""
+    for event in (Event.REQUEST_PEER_SILENT, Event.PEER_GONE, Event.PEER_PRIMARY):
+        monkeypatch.setitem(TABLE, (State.PASSIVE, event), (State.SYNCING, ()))
+    result = run(with_faults(Step(10.0, "crash", ("primary",), 2.0)))
+    assert [each.invariant for each in result.violations if "operator" in each.text] == ["I11"]

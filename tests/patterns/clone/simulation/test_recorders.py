@@ -132,6 +132,8 @@ def test_i20_who_has_been_replaced_publishes(pair):
     ("fault", "found"),
     [
         ((0.0, 0.5, "cut", ("backup", "primary")), []),
+        ((0.0, 0.5, "trickle", ("backup", "primary")), []),
+        ((0.0, 0.5, "slow", ("backup", "primary")), ["I20"]),
         ((0.0, 0.5, "pause", ("backup",)), []),
         ((0.0, 0.5, "pause", ("primary",)), ["I20"]),
         ((0.0, 0.5, "cut", ("client-0", "primary")), ["I20"]),

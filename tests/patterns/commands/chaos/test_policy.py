@@ -97,7 +97,7 @@ def test_without_the_policy_nothing_is_held_back(tell):
 
 @pytest.mark.parametrize(
     ("kind", "nodes"),
-    [("slow", ("primary", "backup")), ("pause", ("backup",)), ("cut", ("primary", "backup"))],
+    [("trickle", ("primary", "backup")), ("pause", ("backup",)), ("cut", ("primary", "backup"))],
 )
 def test_while_something_is_wrong_at_the_servers_one_alone_may_publish(tell, kind, nodes):
     story = tell(REPLICATED)
