@@ -15,7 +15,7 @@ import click
 
 from patterns.clone.simulation.campaign import ALL, Failure, Tally, run_seeds, schedule_of
 from patterns.clone.simulation.runs import run
-from patterns.clone.simulation.schedule import SCENARIOS
+from patterns.clone.simulation.scenarios import SCENARIOS
 from patterns.clone.simulation.shrinking import pytest_file, shrink
 from patterns.commands.finite import Seconds
 

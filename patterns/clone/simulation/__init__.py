@@ -14,9 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from patterns.clone.simulation.generation import generate
     from patterns.clone.simulation.history import Violation
     from patterns.clone.simulation.runs import Result, run
-    from patterns.clone.simulation.schedule import SCENARIOS, Member, Schedule, Step, generate
+    from patterns.clone.simulation.scenarios import SCENARIOS
+    from patterns.clone.simulation.schedule import Member, Schedule, Step
     from patterns.clone.simulation.shrinking import shrink
 
 __all__ = [
@@ -32,13 +34,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "SCENARIOS": "schedule",
+    "SCENARIOS": "scenarios",
     "Member": "schedule",
     "Result": "runs",
     "Schedule": "schedule",
     "Step": "schedule",
     "Violation": "history",
-    "generate": "schedule",
+    "generate": "generation",
     "run": "runs",
     "shrink": "shrinking",
 }

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from patterns.clone.messages import KVMessage
 from patterns.clone.simulation.cluster import Cluster
+from patterns.clone.simulation.generation import generate
 from patterns.clone.simulation.guide import GuideClient, GuideServer
 from patterns.clone.simulation.history import Write
 from patterns.clone.simulation.schedule import (
@@ -22,7 +23,6 @@ from patterns.clone.simulation.schedule import (
     SERVERS,
     Schedule,
     Step,
-    generate,
 )
 from reactor import Handler
 from reactor.testing import Node, Simulation

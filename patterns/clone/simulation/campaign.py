@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from patterns.clone.simulation.generation import generate
 from patterns.clone.simulation.runs import Result, run
-from patterns.clone.simulation.schedule import END, SCENARIOS, Schedule, generate
+from patterns.clone.simulation.scenarios import SCENARIOS
+from patterns.clone.simulation.schedule import END, Schedule
 
 ALL = "all"
 _MIXED = SCENARIOS[0]
