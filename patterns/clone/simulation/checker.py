@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from patterns.clone.messages import epoch_of
 from patterns.clone.simulation.history import DRIFT, Activity, Entry, Fault, History, Write
-from patterns.clone.simulation.promises import check_promises
+from patterns.clone.simulation.promises import check_promises, why_gone
 
 # How long two servers may both be active after whatever kept them apart has ended.
 DETECTION_SECONDS = 6.0
@@ -194,7 +194,8 @@ def _yields(history: History) -> dict[tuple[str, float], list[Activity]]:
 def _check_winners(history: History) -> None:
     """I15: of two actives the one that has accepted more goes on, as far as each could know.
 
-    Who began with nothing yields, whatever it has accepted since.
+    Who began with nothing yields, whatever it has accepted since. And who goes on may count what
+    it let expire.
     """
     for (node, at), losers in _yields(history).items():
         rival = _rival(history, node, at)
@@ -202,7 +203,7 @@ def _check_winners(history: History) -> None:
             continue
         ours, theirs = history.reach(losers[-1].sequence), history.reach(rival.sequence)
         lost = _accepted(history, ours, theirs, _known_until(history, rival, at))
-        kept = _accepted(history, theirs, ours, at)
+        kept = _accepted(history, theirs, ours, at, own=True)
         if lost > kept:
             text = f"{node} has accepted {lost} updates, and yields to who has {kept}"
             history.violate("I15", at, text)
@@ -243,15 +244,22 @@ def _known_until(history: History, rival: Activity, at: float) -> float:
     return min([at, *late]) - DECISION_SECONDS
 
 
-def _accepted(history: History, ours: dict[int, int], theirs: dict[int, int], until: float) -> int:
-    """How many updates of clients a server had of those that the other one had not.
+def _accepted(
+    history: History,
+    ours: dict[int, int],
+    theirs: dict[int, int],
+    until: float,
+    *,
+    own: bool = False,
+) -> int:
+    """How many updates a server had of those that the other one had not: clients', or all.
 
     Of each epoch both had all up to a number: see `History.reach`.
     """
     return sum(
         theirs.get(epoch, 0) < entry.sequence <= last
         and entry.at <= until
-        and entry.uuid in history.writes
+        and (own or entry.uuid in history.writes)
         for epoch, last in ours.items()
         if theirs.get(epoch, 0) < last and epoch in history.by_epoch
         for entry in history.by_epoch[epoch].entries
@@ -274,7 +282,7 @@ def _check_answers(history: History) -> None:
             since <= end and until >= begin - COMEBACK_SECONDS for since, until in history.outages
         )
         wrong = (
-            history.concerns_servers(each) or write.client in each[3]
+            history.concerns_servers(each) or each[2] == "switchover" or write.client in each[3]
             for each in _between(history, begin - RECOVERY_SECONDS, end)
             if each[2] not in ("clock", "junk")
         )
@@ -341,7 +349,7 @@ def _excuse(history: History, key: bytes, sequence: int) -> str:
     for _ in history.activities:
         if activity.yielded is not None:  # to a server that had the write, and lost it
             activity = history.winner_over(activity)
-    return _excuse_for_death(history, activity, accepted)
+    return _excuse_for_death(history, activity, accepted) or why_gone(history, sequence)
 
 
 def _excuse_for_death(history: History, activity: Activity, since: float) -> str:

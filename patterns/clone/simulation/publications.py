@@ -9,7 +9,6 @@ from patterns.clone.duplicates import SUPERSEDED
 from patterns.clone.levels import REPLICATED, UNREPLICATED
 from patterns.clone.replication import Replication
 from patterns.clone.simulation.history import Activity, History, Write
-from patterns.clone.store import KeyValueStore
 
 # What hides from a server that the other one has taken over is noticed within this time after it.
 _NOTICE_SECONDS = 6.0
@@ -47,19 +46,18 @@ def has_to_refuse(history: History, uuid: bytes, link: Replication) -> bool:
 _BROKEN_BY = {CONFLICT: "I22", UNREPLICATED: "I21", SUPERSEDED: "I8"}
 
 
-def broken_by_refusal(
-    history: History, uuid: bytes, reason: str, store: KeyValueStore, link: Replication
-) -> str:
+def broken_by_refusal(history: History, uuid: bytes, reason: str, link: Replication) -> str:
     """The invariant that a server breaks as it refuses an update; "" if there is a cause.
 
-    It holds `store`, and its peer follows it by `link`. A map is never full in a run.
+    Its peer follows it by `link`. A map is never full in a run. What a condition met, nobody knows
+    any more when the refusal leaves: another update may have been ordered since, or the other
+    server have refused it.
     """
     write = history.writes.get(uuid)
     if write is None:
         return ""
-    entry = store.get(write.key)
     causes = {
-        CONFLICT: write.compares and write.seen != (b"" if entry is None else entry[2]),
+        CONFLICT: write.compares,
         UNREPLICATED: link.refuses,
         SUPERSEDED: _is_superseded(history, write),
     }

@@ -201,12 +201,11 @@ class ServerRecorder:
 
     def _refused(self, activity: Activity, uuid: bytes, reason: str) -> None:
         """Refused once, and again to who asks again; the first time there is a cause."""
-        history, store = self._history, self._copy and self._copy.store
+        history = self._history
         first = history.refused.setdefault(uuid, (activity, self.now))
         if first != (activity, self.now) or self.link is None:
             return
-        assert isinstance(store, KeyValueStore)
-        if broken := broken_by_refusal(history, uuid, reason, store, self.link):
+        if broken := broken_by_refusal(history, uuid, reason, self.link):
             self.violate(broken, f"refuses {uuid.hex()} as {reason}, without a cause")
 
     def _waits_for_its_peer(self, uuid: bytes) -> bool:

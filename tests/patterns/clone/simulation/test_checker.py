@@ -192,6 +192,15 @@ def test_i11_what_keeps_no_write_from_its_answer_excuses_nothing(story, fault):
     assert story.verdict(activity) == ["I11"]
 
 
+def test_i11_a_pair_that_has_just_switched_over_has_no_copy_for_a_moment(story):
+    """It refuses what is to be replicated then, if that is its policy (mixed, 11189961)."""
+    activity = story.lead("primary", 1)
+    story.fault("switchover", 12.0, 12.0)
+    write = Write("client-0", 9, b"k", b"1", 12.1, answered=12.1, reason="unreplicated")
+    story.history.writes[b"given up"] = write
+    assert story.verdict(activity) == []
+
+
 def test_i11_a_map_is_full_with_nothing_wrong(story):
     activity = story.lead("primary", 1)
     write = Write("client-0", 9, b"k", b"1", 13.0, answered=13.1, reason="full")
@@ -315,6 +324,22 @@ def test_i6_two_faults_at_a_time_may_lose_a_write(story):
     crash = ("crash", LOST_SLOWLY, 9.0, "primary")
     assert lose_a_write(story, LOST_SLOWLY, crash, ("pause", 1.0, 6.0, "backup")) == []
     assert story.lost == 1
+
+
+@pytest.mark.parametrize(("second", "verdict"), [(20.0, []), (0.0, ["I6a"])])
+def test_i6_a_write_is_lost_with_the_second_server_that_dies(story, second, verdict):
+    """The other one was there again long before, without a copy (mixed, 11186493)."""
+    first = story.lead("primary", 1)
+    story.write(story.put(first))
+    held = [story.copy(node, first.sequence) for node in ("primary", "backup")]
+    story.now = LOST_SLOWLY
+    first.ended = first.died = story.now
+    story.end(held[0], died=True)
+    story.fault("crash", LOST_SLOWLY, 9.0, "primary")
+    if second:
+        story.now = second
+        story.end(held[1], died=True)
+    assert story.verdict(story.lead("primary", 2)) == verdict
 
 
 def test_i7_an_update_is_applied_twice(story):
@@ -461,6 +486,17 @@ def test_i15_the_one_that_has_accepted_more_yields(story, renewed_at, slow, foun
     first.ended = first.yielded = story.now
     first.reported |= {entry.uuid for entry in first.entries}
     assert story.verdict(last) == found
+
+
+def test_i15_who_goes_on_may_count_what_it_has_let_expire(story):
+    """Heartbeats tell numbers, of which some are no client's update (swizzle, 11189844)."""
+    first, other = two_actives(story)
+    for number in range(60):
+        story.put(other, b"k%d" % number, b"", expiry=True)
+    story.now = 7.0
+    first.ended = first.yielded = story.now
+    first.reported |= {entry.uuid for entry in first.entries}
+    assert "I15" not in story.verdict(other)
 
 
 def test_i15_who_began_with_nothing_yields_whatever_it_has_accepted(story):

@@ -171,8 +171,7 @@ def test_i21_a_number_is_given_to_what_has_to_be_refused(pair):
 @pytest.mark.parametrize(
     ("reason", "details", "found"),
     [
-        ("conflict", {"compares": True, "seen": b"other"}, []),
-        ("conflict", {"compares": True, "seen": b"%016d" % 1}, ["I22"]),
+        ("conflict", {"compares": True}, []),  # what it met may be gone by now
         ("conflict", {}, ["I22"]),
         ("unreplicated", {}, ["I21"]),
         ("superseded", {}, ["I8"]),
