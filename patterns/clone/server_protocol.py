@@ -139,6 +139,11 @@ class ServerProtocol:
         return self.replication.published(self.sequence)
 
     @property
+    def conflicts(self) -> int:
+        """How many writes on condition were refused because they met another entry."""
+        return self._ordering.conflicts
+
+    @property
     def question(self) -> int:
         """The newest question of the active server that this one follows, for its answer."""
         return self._follower.question

@@ -103,10 +103,17 @@ class ObservedServer(Squeezed, CloneServer):
             self.recorder.stays()
 
     def receive_update(self, frames: Sequence[bytes]) -> None:
-        """Check that a server which refuses for want of a peer takes nothing for replicated."""
+        """Check that a server which refuses for want of a peer takes nothing for replicated.
+
+        And that it refuses none for a condition which is met.
+        """
         link, before = self.protocol.replication, self.protocol.sequence
         must_refuse = link.policy.refuses and not link.in_sync
+        entry, conflicts = self.protocol.store.get(frames[0]), self.protocol.conflicts
+        serving = self.protocol.serving  # or else what was held is ordered first
         super().receive_update(frames)
+        if serving and self.protocol.conflicts > conflicts:
+            self.recorder.refuses_for(frames[2], entry)
         taken = self.protocol.sequence == before + 1
         if must_refuse and taken and REPLICATED in (link.policy.level, decode_level(frames[3])):
             self.recorder.violate("I21", "takes an update that it has to refuse")

@@ -199,6 +199,12 @@ class ServerRecorder:
         if (is_new and sequence <= confirmed) or decode_level(frames[3]) == REPLICATED:
             self._promise(sequence)
 
+    def refuses_for(self, uuid: bytes, entry: Frames | None) -> None:
+        """I22: a write on condition is refused as it meets this entry, None for none."""
+        write = self._history.writes.get(uuid)
+        if write is not None and write.seen == (b"" if entry is None else entry[2]):
+            self.violate("I22", f"refuses {uuid.hex()}, which meets what its writer has seen")
+
     def _refused(self, activity: Activity, uuid: bytes, reason: str) -> None:
         """Refused once, and again to who asks again; the first time there is a cause."""
         history = self._history

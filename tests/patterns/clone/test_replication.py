@@ -47,6 +47,8 @@ from patterns.clone.server_protocol import (
 )
 from patterns.clone.subtrees import SubtreeCounts
 
+from .linked import send_snapshot
+
 ASK = b"ack=replicated\n"
 PEER = b"the passive server"
 _uuids = itertools.count(1)
@@ -522,6 +524,15 @@ class TestFigures:
 
 
 class TestChangesOfState:
+    def test_i21_what_was_held_is_refused_by_who_takes_over_and_has_nobody_who_follows(self):
+        policy = ReplicationPolicy(REPLICATED, refuses=True)
+        protocol = ServerProtocol(make_uuid=uuid, replication=Replication(policy))
+        protocol.become_passive(0.0)
+        send_snapshot(protocol, (), seq(0), 0.1)
+        assert protocol.order_update(KVMessage(b"/a", 0, uuid(), b"", b"1").encode(), 0.2) is None
+        assert published(protocol.become_active(0.3)) == ["unreplicated"]
+        assert protocol.store.get(b"/a") is None
+
     def test_who_becomes_passive_forgets_what_waited(self):
         active = Active()
         active.write()

@@ -623,22 +623,6 @@ def _(patch):
     patch.setattr(Replication, "refuses", False)
 
 
-@mutant("what is pending is applied, though it has to be refused", "I21", "refuse", 1040)
-def _(patch):
-    refuses = Replication.refuses.fget
-
-    def order_held(original, self, now):
-        self._replication.lenient = True
-        try:
-            return original(self, now)
-        finally:
-            self._replication.lenient = False
-
-    wrap(patch, Ordering, "order_held", order_held)
-    refuses_now = property(lambda self: not getattr(self, "lenient", False) and refuses(self))
-    patch.setattr(Replication, "refuses", refuses_now)
-
-
 @mutant("a passive server that was late is late for ever", "I11", "server-link-reset")
 def _(patch):
     def receive_held(original, self, *args):
