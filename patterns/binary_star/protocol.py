@@ -218,7 +218,8 @@ class BinaryStarProtocol:
     def tick(self, now: float) -> list[Effect]:
         """Send the heartbeat if it is due; end a check or a handover that the peer ignores."""
         effects = self.observe(now)
-        if self._check_after_beat is not None and now >= self._check_expires_at:
+        unanswered = self._check_after_beat is not None and now >= self._check_expires_at
+        if unanswered and not self._is_replaced(now):
             effects += self._end_check()
         leaving = self.state is State.LEAVING
         if leaving and now >= self._handover_expires_at and self._check_after_beat is None:
@@ -349,6 +350,13 @@ class BinaryStarProtocol:
 
     def _own(self) -> Progress:
         return replace(self._progress(), epoch=self.epoch)
+
+    def _is_replaced(self, now: float) -> bool:
+        """True if the peer was heard to lead in a newer epoch: its answer is only late."""
+        peer = self.peer
+        if peer is None or now >= self._peer_expires_at:
+            return False
+        return peer.state is State.ACTIVE and peer.progress.epoch > self.epoch
 
     def _unheard_since(self, previous: float) -> float:
         """Since when the peer may have heard nothing of us: an active may have been replaced."""

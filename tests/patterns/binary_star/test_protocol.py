@@ -601,6 +601,20 @@ class TestStall:
         assert ResumeService() in star.tick(6.0)
         assert star.receive_client_request(6.0) == [ServeRequest()]
 
+    def test_it_serves_nobody_while_it_hears_that_it_was_replaced_however_late_the_answer_is(self):
+        """The way there and back took longer than the timeout (mixed, 11204745)."""
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(1, 9)), 1.0)
+        star.tick(4.0)
+        star.heartbeat_frame()
+        leads = beat(BACKUP, State.ACTIVE, Progress(2, 1, 1, 1, 9), heard=0)
+        star.receive_peer_state(leads, 5.5)
+        assert ResumeService() not in star.tick(6.0) and not star.serving
+        star.receive_peer_state(leads, 6.5)
+        assert not star.serving
+        effects = [each for tenth in range(66, 86) for each in star.tick(tenth / 10)]
+        assert ResumeService() in effects and star.serving  # it is gone
+
     def test_a_passive_that_stood_still_does_not_take_its_own_silence_for_the_peers(self):
         star = server(BACKUP, state=State.PASSIVE)
         star.receive_peer_state(beat(PRIMARY, State.ACTIVE), 1.0)
