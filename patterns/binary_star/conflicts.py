@@ -68,12 +68,13 @@ def diverged_since(own: Progress, theirs: Progress, *, leads: bool = True) -> in
 def _left_from(own: Progress, other: Progress) -> bool:
     """True if the other became active with what it had of our activity, in whichever epoch of it.
 
-    An activity that began by an operator's word, with nothing, does not tell its first epoch; the
-    first one of others is known to be later than what they began with. All count on in each epoch.
+    An activity that began by an operator's word, with nothing, does not tell its first epoch. That
+    of others is later than what they began with, which has a count; one that began with nothing
+    tells its own. All count on in each epoch.
     """
     if other.fork_epoch == own.epoch:
         return True
-    first = own.fork_epoch + (own.fork_sequence > 0)
+    first = own.fork_epoch + (_count(own.fork_sequence) > 0)
     later = 0 < first <= other.fork_epoch <= own.epoch and own.fork_sequence < other.fork_sequence
     return later and _count(other.fork_sequence) <= _count(own.sequence)
 

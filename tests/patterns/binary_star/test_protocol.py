@@ -482,6 +482,9 @@ class TestActives:
         )
         assert diverged_since(primary, backup) == backup.fork_sequence
         assert diverged_since(backup, primary) == backup.fork_sequence
+        gone_on = replace(primary, epoch=5, fork_sequence=1 << bits)  # it began with nothing
+        assert writes_since_fork(gone_on, backup) == (5, 500)
+        assert diverged_since(backup, gone_on) == backup.fork_sequence
 
     def test_bs_3_who_yields_to_an_old_copy_by_an_operators_word_gives_up_what_that_lacks(
         self,
