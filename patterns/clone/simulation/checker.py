@@ -138,8 +138,10 @@ def _check_overlaps(history: History, now: float) -> None:
         for other in activities[number + 1 :]:
             begin = max(one.began, other.began)
             end = min(one.ended or now, other.ended or now)
-            away = any(since <= begin and end <= until for since, until in one.absences)
-            if one.node == other.node or away or end <= begin:
+            for since, until in one.absences:
+                if since <= begin < until:
+                    begin = until
+            if one.node == other.node or end <= begin:
                 continue
             if end > _excused_until(separations, begin):
                 text = f"{one.node} and {other.node} are both active from {begin:.3f} s"

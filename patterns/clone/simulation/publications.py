@@ -12,6 +12,8 @@ from patterns.clone.simulation.history import Activity, History, Write
 
 # What hides from a server that the other one has taken over is noticed within this time after it.
 _NOTICE_SECONDS = 6.0
+# That it leads is a heartbeat's way there, over a slow link perhaps.
+_NEWS_SECONDS = 2.5
 
 
 def is_replaced(history: History, activity: Activity, now: float) -> bool:
@@ -20,7 +22,11 @@ def is_replaced(history: History, activity: Activity, now: float) -> bool:
     A server that stood still itself has to ask before it lets anything go.
     """
     later = takewhile(lambda each: each is not activity, reversed(history.activities))
-    rivals = {each.node for each in later if each.node != activity.node and each.ended is None}
+    rivals = {
+        each.node
+        for each in later
+        if each.node != activity.node and each.ended is None and each.began + _NEWS_SECONDS < now
+    }
     return bool(rivals) and not any(
         begin <= now <= end + _NOTICE_SECONDS
         and (

@@ -150,6 +150,18 @@ def test_i2_a_server_that_hands_over_in_vain_serves_nobody_meanwhile(story):
     assert story.verdict(first) == []
 
 
+@pytest.mark.parametrize(("cut_at", "verdict"), [(3.2, []), (4.5, ["I2'"])])
+def test_i2_who_goes_on_after_that_needs_a_reason_from_then_on(story, cut_at, verdict):
+    """The link was cut just after it had handed over (mixed, 11145087)."""
+    first = story.lead("primary", 1)
+    story.now = 3.0
+    story.lead("backup", 2)
+    first.absences.append((2.9, 4.0))
+    story.fault("cut", cut_at, 9.0, "primary", "backup")
+    story.now = 9.0
+    assert story.verdict(first) == verdict
+
+
 def test_i4_the_map_is_not_what_the_updates_make(story):
     activity = story.lead("primary", 1)
     story.put(activity)

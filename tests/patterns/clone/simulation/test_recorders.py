@@ -119,13 +119,21 @@ def be_replaced(pair):
     other = ServerRecorder(pair.history, "backup", lambda: 2.0)
     other.begin((), 0)
     other.number(make_sequence(EPOCH + 1, 0))
-    pair.history.activities[-1].began = 2.0
+    pair.history.activities[-1].began = -3.0
     return frames
 
 
 def test_i20_who_has_been_replaced_publishes(pair):
     pair.active.published(be_replaced(pair))
     assert pair.found == ["I20"]
+
+
+def test_i20_who_was_replaced_a_moment_ago_cannot_know_yet(pair):
+    """It began with nothing, and the other one leads with its old copy (mixed, 10076301)."""
+    frames = be_replaced(pair)
+    pair.history.activities[-1].began = -1.0
+    pair.active.published(frames)
+    assert pair.found == []
 
 
 @pytest.mark.parametrize(
