@@ -8,7 +8,7 @@ import pytest
 from patterns.clone.levels import REPLICATED
 from patterns.clone.replication import ReplicationPolicy
 from patterns.commands.chaos.cluster import SERVERS, Client
-from patterns.commands.chaos.evidence import report_of
+from patterns.commands.chaos.evidence import chaos_lines, report_of
 from patterns.commands.chaos.judge import judge_again
 from patterns.commands.chaos.run import Plan, play
 
@@ -22,10 +22,14 @@ SEED = 2747  # the active server is killed, stopped, and the link cut one way, a
 
 
 def alter(folder, name, change):
-    """Change the lines of the longest journal of a process."""
+    """Change the lines of the longest journal of a process, among those that are judged.
+
+    Until all have ended they write on, and nobody looks at that.
+    """
+    judged_until = max(line["at"] for line in chaos_lines(folder) if line["what"] == "settled")
     path = max(folder.glob(f"{name}.*.jsonl"), key=lambda each: each.stat().st_size)
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-    change(lines)
+    change([line for line in lines if line["at"] <= judged_until])
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
