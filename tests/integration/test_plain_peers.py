@@ -35,19 +35,24 @@ class Peer:
             [sys.executable, "-c", script, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+            bufsize=0,
         )
+        self._read = b""  # lines come several at a time, and `select` knows of none that is read
 
     def tell(self, line):
-        self.process.stdin.write(line + "\n")
+        self.process.stdin.write(f"{line}\n".encode())
 
     def hears(self, seconds):
-        return bool(select.select([self.process.stdout], [], [], seconds)[0])
+        return b"\n" in self._read or bool(select.select([self.process.stdout], [], [], seconds)[0])
 
     def line(self):
-        assert self.hears(SECONDS), "nothing came"
-        return self.process.stdout.readline().split()
+        while b"\n" not in self._read:
+            assert self.hears(SECONDS), "nothing came"
+            data = os.read(self.process.stdout.fileno(), 65536)
+            assert data, "the peer has ended"
+            self._read += data
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode().split()
 
     def end(self):
         self.process.kill()
