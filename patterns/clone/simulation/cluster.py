@@ -127,9 +127,10 @@ class Cluster:
         self.faults[kind, states] += 1
         if not self._has_effect(step):
             return
-        until = step.at + (step.seconds if step.kind != "clock" else 0.0)
-        self.history.faults.append((step.at, until, step.kind, step.nodes))
-        self._disturb(step, len(self.history.faults) - 1)
+        if step.kind != "drop":  # which is a fault when it loses something
+            until = step.at + (step.seconds if step.kind != "clock" else 0.0)
+            self.history.faults.append((step.at, until, step.kind, step.nodes))
+        self._disturb(step)
 
     def _has_effect(self, step: Step) -> bool:
         """Not if it kills who is dead, or stops who stands still: that excuses nothing."""
@@ -165,7 +166,7 @@ class Cluster:
         except ClientClosed:
             pass
 
-    def _disturb(self, step: Step, fault: int) -> None:
+    def _disturb(self, step: Step) -> None:
         match step.kind:
             case "crash" | "power":
                 self._crash(step.nodes[0], step.seconds, step.kind == "power")
@@ -183,7 +184,7 @@ class Cluster:
             case "drop":
                 source, to = step.nodes
                 port = "snapshots" if to in SERVERS else "publisher"
-                loses = self._next_of_a_server(int(step.detail[0]), fault)
+                loses = self._next_of_a_server(int(step.detail[0]), step.nodes)
                 self.network.drop(loses, f"{source}.{port}", to)
             case "switchover":
                 for server in self.active():
@@ -197,19 +198,27 @@ class Cluster:
             case _:
                 raise ValueError(f"no step is called {step.kind!r}")
 
-    def _next_of_a_server(self, count: int, fault: int) -> Callable[[list[bytes]], bool]:
+    def _next_of_a_server(
+        self, count: int, nodes: tuple[str, ...]
+    ) -> Callable[[list[bytes]], bool]:
         """Picks the next messages of a publisher or ROUTER, which lose some at their limits.
 
         What a passive server says in between is not lost while its connection stands. The fault
         lasts from the first that is lost to the last, which may come long after it was planned.
         """
+        faults = self.history.faults
         lost: list[float] = []
+        place = 0
 
         def loses(frames: list[bytes]) -> bool:
+            nonlocal place
             if is_from_passive(frames) or len(lost) == count:
                 return False
+            if not lost:
+                place = len(faults)
+                faults.append((0.0, 0.0, "drop", nodes))
             lost.append(self.simulation.loop.time())
-            self.history.faults[fault] = (lost[0], lost[-1], *self.history.faults[fault][2:])
+            faults[place] = (lost[0], lost[-1], "drop", nodes)
             return True
 
         return loses

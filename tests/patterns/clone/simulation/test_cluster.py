@@ -30,6 +30,7 @@ def test_a_fault_that_has_no_effect_is_none():
         Step(11.0, "power", ("primary",), 3.0),
         Step(25.0, "pause", ("backup",), 1.0),
         Step(25.5, "pause", ("backup",), 9.0),
+        Step(35.0, "drop", ("primary", "primary"), detail=("2",)),  # it sends itself nothing
     )
     assert run(schedule, Kept).violations == ()
     faults = [(begin, kind) for begin, _, kind, _ in clusters[0].history.faults]
