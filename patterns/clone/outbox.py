@@ -54,6 +54,8 @@ class Outbox:
         retry: float = 2.0,
         timeout: float = 30.0,
     ) -> None:
+        if not retry > 0:
+            raise ValueError(f"a write is sent again after more than 0 s, not {retry!r}")
         self.max_writes = max_writes
         self.max_bytes = max_bytes
         self.retry = retry

@@ -732,6 +732,12 @@ def test_an_endpoint_that_names_no_server_is_told_at_once(server):
         CloneClient(["tcp://127.0.0.1:5556", server])
 
 
+@pytest.mark.parametrize("retry", [0.0, -1.0, float("nan")])
+def test_a_write_cannot_be_sent_again_all_the_time(retry):
+    with pytest.raises(ValueError, match="sent again"):
+        CloneClient(retry=retry, servers=["tcp://127.0.0.1:5556"])
+
+
 def test_an_endpoint_that_is_no_string_is_told_at_once():
     with pytest.raises(TypeError, match="a string"):
         CloneClient([5556])

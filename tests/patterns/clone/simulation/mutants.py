@@ -81,6 +81,12 @@ def returns(patch, owner, name, value):
     patch.setattr(owner, name, lambda *args, **kw: value)
 
 
+def send_nothing_again(patch):
+    """Nor wait for that: else time would stand still at the instant at which it is due."""
+    returns(patch, Writer, "send_again", [])
+    patch.setattr(Outbox, "deadline", property(lambda self: self._expiry_at))
+
+
 # Numbers and epochs
 
 
@@ -273,7 +279,7 @@ def _(patch):
         return []
 
     wrap(patch, PendingList, "take_all", take_all)
-    returns(patch, Writer, "send_again", [])
+    send_nothing_again(patch)
 
 
 @mutant("what is pending is applied in another order", "F24", "crash")
@@ -334,7 +340,7 @@ def _(patch):
 
 @mutant("nothing is sent again", "F11", "client-link-reset")
 def _(patch):
-    returns(patch, Writer, "send_again", [])
+    send_nothing_again(patch)
     returns(patch, Writer, "receive_writable", [])
     returns(patch, Outbox, "send_again", [])
 

@@ -12,5 +12,7 @@ def test_there_are_enough_and_each_has_a_name():
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_caught(mutant):
     seeds = range(mutant.first, mutant.first + LIMIT)
-    count, _ = seeds_to_catch(mutant, mutant.scenario, seeds)
+    count, caught_by = seeds_to_catch(mutant, mutant.scenario, seeds)
     assert 0 < count <= LIMIT
+    # That something raises is the end of a run, and says nothing of a bug that does not raise.
+    assert (caught_by == "I18") is (mutant.failure in ("F33", "I18"))
