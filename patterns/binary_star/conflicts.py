@@ -68,9 +68,8 @@ def diverged_since(own: Progress, theirs: Progress, *, leads: bool = True) -> in
 def _left_from(own: Progress, other: Progress) -> bool:
     """True if the other became active with what it had of our activity, in whichever epoch of it.
 
-    An activity that began by an operator's word, with nothing, does not tell its first epoch. That
-    of others is later than what they began with, which has a count; one that began with nothing
-    tells its own. All count on in each epoch.
+    Its first epoch is told if it began with nothing (but not if an operator said so), and is later
+    than that of the data it began with. It counts on in each epoch: who left has counted no more.
     """
     if other.fork_epoch == own.epoch:
         return True

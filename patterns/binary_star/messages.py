@@ -44,6 +44,7 @@ class State(enum.Enum):
 
 
 COUNTER_BITS = 28
+"""The low bits of a sequence, which count; those above are the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Progress:
     `epoch` and `sequence` are those of the newest update held. `writes` counts the clients'
     updates accepted since the server became active, and `fork_epoch` and `fork_sequence` are what
     it held when it did; without data, the epoch in which it did, and 0. The low COUNTER_BITS of a
-    sequence count updates, also over the epochs of one activity; the higher ones are the epoch.
+    sequence count updates, on and on over the epochs of one activity.
     """
 
     epoch: int = 0

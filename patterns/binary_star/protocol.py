@@ -295,7 +295,8 @@ class BinaryStarProtocol:
     def observe(self, now: float) -> list[Effect]:
         """Notice a loop that stood still: what we know about the peer is as old as that.
 
-        Every other method begins with it. For what a service hears from nobody it has to ask.
+        All that the pair hears and is asked begins with it. A service calls it before it lets
+        anything go that it does not ask the pair for: an answer, what was held back, an expiry.
         """
         previous, self._observed_at = self._observed_at, now
         if previous is None:

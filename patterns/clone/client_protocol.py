@@ -120,7 +120,7 @@ class ClientProtocol:
         self._losses: LossDetector | NumberWatch = LossDetector(self.interest)
         self._subscription = 0
         self._requests = 0
-        self._joined_at = 0  # the number of the newest snapshot
+        self._snapshot_sequence = 0  # of the newest one in the map
         self._collection: Collection | None = None
         self._current_at = float("-inf")
         self._resume_at = float("inf")
@@ -344,7 +344,7 @@ class ClientProtocol:
             self.epoch = max(self.epoch, epoch_of(sequence))
             if self.watched:
                 effects += difference(frames, previous)
-        elif sequence > self._joined_at and self._writer.waits_for(frames[2]):
+        elif sequence > self._snapshot_sequence and self._writer.waits_for(frames[2]):
             # Its first publication would have ended it: that was lost, and not noticed yet.
             return self._resync("lost updates", now)
         else:
@@ -422,7 +422,7 @@ class ClientProtocol:
         """Swap the maps, report every difference, apply what came meanwhile, send again."""
         old, self.store = self.store, collection.store
         self.store.sequence = collection.oldest
-        self._joined_at = collection.newest
+        self._snapshot_sequence = collection.newest
         self.epoch = max(self.epoch, epoch_of(collection.newest))
         self.state = ClientState.LIVE
         self._round.receive_live(now)

@@ -61,8 +61,8 @@ class Follower:
 
     `complete` is whether the copy has no hole. `sync_timeout` seconds without progress make it ask
     for the snapshot again. At most `max_queued` updates, and `max_queued_bytes` of bodies, wait for
-    the end of one. An attempt is one
-    hello with what answers it: what comes from an earlier one is discarded.
+    the end of one. An attempt is one hello with what answers it: what comes from an earlier one is
+    discarded.
     """
 
     def __init__(

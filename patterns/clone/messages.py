@@ -19,6 +19,8 @@ from decimal import Decimal
 from numbers import Number
 from typing import TypeAlias
 
+from patterns.binary_star.messages import COUNTER_BITS
+
 Frames: TypeAlias = tuple[bytes, ...]
 PropertyValue: TypeAlias = str | bytes | bytearray | memoryview | float | Decimal
 
@@ -41,7 +43,6 @@ UUID_SIZE = 16
 MAX_INTERVAL = 120
 
 EPOCH_BITS = 35
-COUNTER_BITS = 28
 MAX_EPOCH = (1 << EPOCH_BITS) - 1
 MAX_COUNTER = (1 << COUNTER_BITS) - 1
 

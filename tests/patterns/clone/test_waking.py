@@ -6,6 +6,7 @@ import zmq
 from patterns.binary_star.messages import Role, State
 from patterns.clone.handlers import CloneServer
 from patterns.clone.messages import KVMessage, sequence_of, snapshot_request
+from patterns.clone.peer_link import encode_held
 from patterns.clone.replication import ReplicationPolicy
 from reactor import Handler
 from reactor.testing import Simulation
@@ -111,6 +112,46 @@ def test_i20_an_update_that_was_held_back_is_not_published_by_who_was_replaced(p
         assert pair.published == []
         assert b"key" not in pair.backup.handler.protocol.store
         assert pair.server.star.protocol.state is State.PASSIVE
+
+
+ENTRIES = {
+    "a tick": lambda server: server.tick(),
+    "a word of who follows": lambda server: server._sender.receive(
+        server.protocol.replication.peer, encode_held(0, 0)
+    ),
+    "what waits for the link": lambda server: server._sender._flush(),
+    "a turn of the snapshots": lambda server: server._answer(b"client", b"", False),
+    "an epoch that a client has seen": lambda server: server.receive_epoch(1),
+    "a subscription": lambda server: server.receive_subscription(b"HUGZ", True),
+    "an update": lambda server: server.receive_update(
+        KVMessage(b"other", 0, b"v" * 16, b"", b"1").encode()
+    ),
+    "a client that joins": lambda server: server.receive_snapshot_request(b"client", b"", False),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_bs_11_whatever_wakes_a_server_that_stood_still_it_asks_its_peer_first(entry):
+    with Simulation(1) as simulation:
+        pair = Pair(simulation)
+        pair.freeze_with_a_write()
+        simulation.advance(PAUSE)
+        ENTRIES[entry](pair.server)
+        assert pair.server.protocol.suspended and not pair.server.star.protocol.serving
+        assert len(pair.server.protocol.replication.waiting) == 1
+        assert pair.published == []
+
+
+def test_bs_6_a_server_that_stood_still_is_not_promoted_before_it_has_heard_its_peer():
+    """What that has published meanwhile would be lost."""
+    with Simulation(1) as simulation:
+        pair = Pair(simulation)
+        passive = pair.backup.handler
+        pair.backup.pause()
+        simulation.advance(PAUSE)
+        assert "had no time yet to be heard" in passive.promote()
+        assert passive.star.protocol.state is State.PASSIVE
+        assert passive.promote(force=True) == ""
 
 
 def test_who_was_not_replaced_publishes_it_when_the_peer_has_answered():
