@@ -310,8 +310,8 @@ class BinaryStarProtocol:
             return []
         self._stalls += 1
         self._peer_expires_at = now + self.timeout
-        if self.peer is None:
-            return []
+        if self.peer is None and self.state is not State.ACTIVE:
+            return []  # an active server may have been followed, and replaced, before it heard
         was_serving = self.serving
         self._check_after_beat = self._beats
         self._check_expires_at = now + self.timeout

@@ -637,9 +637,23 @@ class TestStall:
         star.tick(10.0)
         assert ServeRequest() in star.receive_client_request(11.0)
 
-    def test_a_lone_server_that_stood_still_serves_on(self):
-        star = server(PRIMARY, state=State.ACTIVE)
-        assert star.receive_client_request(60.0) == [ServeRequest()]
+    def test_an_active_server_that_stood_still_before_it_ever_heard_its_peer_asks(self):
+        """The peer may have heard it, followed, and replaced it by then (mixed, 11270755)."""
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        assert star.receive_client_request(60.0) == [
+            SuspendService(),
+            SendHeartbeat(),
+            RefuseRequest(),
+        ]
+        leads = beat(BACKUP, State.ACTIVE, Progress(2, 1, 1, 1, 9), heard=0)
+        star.receive_peer_state(leads, 60.1)
+        assert not star.serving
+
+    def test_a_lone_server_that_stood_still_serves_again_after_the_timeout(self):
+        star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
+        star.tick(60.0)
+        assert ResumeService() in star.tick(62.0)
+        assert star.receive_client_request(62.0) == [ServeRequest()]
 
     def test_an_operator_ends_the_check(self):
         star = server(BACKUP, state=State.PASSIVE)
