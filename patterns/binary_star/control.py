@@ -2,8 +2,8 @@
 
 A ROUTER of its own, apart from everything that clients and peers of any make can reach: whoever
 connects to it may give orders, so bind it to loopback or to an ipc path. A request is one frame,
-or two: the command and `force`. The answer is `OK`, or `REFUSED` with the reason, and in any case
-the server's status as JSON.
+or two: the command and `force`. The answer is `OK`, or `REFUSED` with the reason, and in either
+case the server's status as JSON. What is no order is counted and logged, and gets none.
 """
 
 from __future__ import annotations

@@ -59,11 +59,12 @@ class BinaryStar(HandlerSet):
     """One server of a pair: tells the peer its state, hears the peer's, orders the service about.
 
     `state_bind` and `state_connect` are endpoints (the Guide's defaults: the primary binds 5003 and
-    connects to 5004, the backup the other way round). `heartbeat` and `timeout` are seconds and
-    must be the peer's. Ask `request()` before each client's request (Guide, chapter 4).
-    With `replicates` the service fetches the active's data, and says `synchronised()`; `progress`
-    tells how far it has come. `received_all` waits until it has all that a peer had sent whose
-    process has ended. At `control`, an endpoint, an operator may ask and order (`control.py`).
+    connects to 5004, the backup the other way round). `heartbeat` and `timeout` (two heartbeats, if
+    it is left out) are seconds and must be the peer's. Ask `request()` before each client's request
+    (Guide, chapter 4). With `replicates` the service fetches the active's data, and says
+    `synchronised()`; `progress` tells how far it has come. `received_all` waits until it has all
+    that a peer had sent whose process has ended. At `control`, an endpoint, an operator may ask and
+    order (`control.py`).
     """
 
     peer_errors = (MalformedHeartbeat,)

@@ -65,9 +65,10 @@ _COPIES_WAIT = 4
 class BinaryStarProtocol:
     """One server of the pair: hears its peer and its clients, says what to do.
 
-    `heartbeat` and `timeout` are seconds. `progress` tells how far the data has come, when asked;
-    a service without data leaves it out. With `replicates`, a server that becomes passive is
-    SYNCING until `receive_synchronised`; without, it is PASSIVE at once.
+    `heartbeat` and `timeout` are seconds; ValueError unless the first is shorter. `progress` tells
+    how far the data has come, when asked; a service without data leaves it out. With `replicates`,
+    a server that becomes passive is SYNCING until `receive_synchronised`; without, it is PASSIVE at
+    once.
     """
 
     def __init__(

@@ -210,7 +210,7 @@ class Clone:
         return self._call(lambda client: client.statistics_of_client())
 
     def wait_live(self, timeout: float | None = None) -> None:
-        """Wait until the map is current; raises TimeoutError."""
+        """Wait until the map is current; raises TimeoutError, and ClientClosed."""
         limit = self._limit(timeout)
         self._wait(lambda client: client.wait_live(limit), limit)
         self._has_been_live = True
@@ -345,8 +345,9 @@ class Clone:
 
         The callback runs on a thread of its own, one event at a time, and may use this client. What
         it raises is logged, and the next event comes all the same. After a failover it is told the
-        difference, deletions too. When `limit` events wait the watch ends, with an `error`. Returns
-        the watch, for its `cancel()`.
+        difference, deletions too. When `limit` events wait the watch ends at once, with an `error`,
+        WatcherTooSlow, that is logged. Returns the watch, for its `cancel()`. Raises ValueError and
+        TypeError as `CloneClient.add_watch`.
         """
         if iscoroutinefunction(callback):
             raise TypeError(f"{callback} is a coroutine function: nobody would await it")

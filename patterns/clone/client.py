@@ -72,13 +72,15 @@ class CloneClient(HandlerSet):
     `servers` are snapshot endpoints (port P) in order of preference, of one service. The client
     holds the keys below `subtree`, which is one or several, and reads and writes there only. Reads
     are local and go on while no server is there; `age` tells how old they are. A server whose
-    connection breaks, or that is silent for `server_ttl` seconds (by default for two of its own
+    connection breaks, or that is silent for `server_ttl` seconds (by default for 2.1 of its own
     heartbeats), is left for the next one: the first in order, but for the one
     that was lost. It is not left again while it serves, whichever it is. At most `max_writes`
     writes wait for their acknowledgement; each is sent again every `retry` seconds and after a
     failover, and given up after `write_timeout`. Or register it on a Reactor of your own.
-    A `dialect` is that of another model than six; see `model2` to `model5`. `make_uuid` names each
-    write; its own numbers them, so that a server never applies one after a later one of its key.
+    A `dialect` is that of another model than six; see `model2` to `model5`. `jitter` gives a number
+    in 0..1 at each call and spreads the clients' attempts. `make_uuid` names each write; its own
+    numbers them, so that a server never applies one after a later one of its key. Raises
+    EndpointError for what names no server, and ValueError for what cannot be a subtree.
     """
 
     peer_errors = (MalformedMessage,)
@@ -328,15 +330,16 @@ class CloneClient(HandlerSet):
     ) -> asyncio.Future[int]:
         """Write a value, for `ttl` seconds or for ever; await the result for its sequence.
 
-        With `if_sequence`, only if the key still has the entry of this number (see `entry`), or has
-        none for 0; or else the reason is `conflict`, and by then the map holds what is there. With
-        `ack="replicated"` it is done when both servers of the pair have it, and no crash of one can
-        lose it; or else the reason is `applied` or `unreplicated`, see WriteError. The write is
-        under way when this returns, and is sent again until the server has published it. The
-        awaitable raises WriteError if that does not happen, after `timeout` seconds or
-        `write_timeout`; where nobody awaits it, the loop's exception handler is told. Raises
-        ValueError for a key, a ttl, a value or a level that no server takes, OutboxFull,
-        ConditionsUnsupported, and ClientClosed.
+        A ttl counts whole seconds, rounded up. With `if_sequence`, only if the key still has the
+        entry of this number (see `entry`), or has none for 0; or else the reason is `conflict`, and
+        by then the map holds what is there. With `ack="replicated"` it is done when both servers of
+        the pair have it, and no crash of one can lose it; or else the reason is `applied` or
+        `unreplicated`, see WriteError. The write is under way when this returns, and is sent again
+        until the server has published it. The awaitable raises WriteError if that does not happen,
+        after `timeout` seconds or `write_timeout`; where nobody awaits it, the loop's exception
+        handler is told. Raises at once ValueError for a key, a ttl, a value or a level that no
+        server takes, TypeError for what is neither text nor bytes, OutboxFull,
+        ConditionsUnsupported, ReadOnly, WrongThread, and ClientClosed.
         """
         self._check_writing(to_bytes(key))
         if ttl is not None and not self.dialect.form.full:
@@ -422,7 +425,7 @@ class CloneClient(HandlerSet):
 
         Use it as `async with client.keep(...)`, or `start` and `release` it; see `Kept`. With
         `exclusive` only one client at a time has the key, which makes it a lease, or an election.
-        At most MAX_KEPT a client. Raises ValueError for a ttl below a second.
+        At most MAX_KEPT a client, see TooManyKept. Raises ValueError for a ttl below a second.
         """
         self._check_writing(to_bytes(key))
         rules = Keeping(ttl, exclusive=exclusive)

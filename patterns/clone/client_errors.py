@@ -13,7 +13,8 @@ class WriteError(ReactorError):
     confirmed it), `timeout` or `closed` (it may have been applied), `unsupported` (the server knows
     no conditions, or has no peer to replicate to), or the server's for refusing it: `conflict` (the
     key is not what the condition says), `unreplicated` (the passive server is not there to confirm
-    it), `full`, `reserved`. `key` is the key; `sequence` is 0 but for `applied`.
+    it), `full`, `reserved`. Of a kept value also why that is over: see `Kept.lost`. `key` is the
+    key; `sequence` is 0 but for `applied`.
     """
 
     def __init__(self, reason: str, key: bytes = b"", sequence: int = 0) -> None:

@@ -86,7 +86,7 @@ class SimpleForm:
 
     `sequence_size` is 8 bytes, or the 4 of the Guide's kvsimple in Python, which cannot talk to
     its C programs. In these 4 travels the counter alone: after a restart, and after
-    268 million updates, the numbers begin again.
+    134 million updates, the numbers begin again.
     """
 
     full = False

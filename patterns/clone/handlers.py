@@ -76,11 +76,11 @@ class CloneServer(HandlerSet):
     Binds a ROUTER for snapshots at `port` of `host`, an XPUB for updates at the next port and a SUB
     that collects clients' updates at the one after. `port=0`: the kernel chooses; `endpoint` tells.
     With a `role`, `state_bind` and `state_connect` are the endpoints of the pair's heartbeats and
-    `peer` is the other server's snapshot endpoint. `heartbeat` and `timeout` are seconds, and those
-    of the peer. At `control`, an endpoint, an operator may ask and order (`binary_star.control`).
-    With `figures` the server publishes its own figures below `$SYS/`, where no client may write.
-    `replication` says when writes are acknowledged only after the passive server has them.
-    `collector` is zmq.SUB, as RFC 12 has it, or zmq.PULL.
+    `peer` is the other server's snapshot endpoint. `heartbeat` and `timeout` (two heartbeats, if it
+    is left out) are seconds, and those of the peer. At `control`, an endpoint, an operator may ask
+    and order (`binary_star.control`). With `figures` the server publishes its own figures below
+    `$SYS/`, where no client may write. `replication` says when writes are acknowledged only after
+    the passive server has them. `collector` is zmq.SUB, as RFC 12 has it, or zmq.PULL.
     """
 
     peer_errors = (MalformedMessage,)
@@ -283,7 +283,7 @@ class CloneServer(HandlerSet):
         self.resume()
 
     async def _received_all(self) -> None:
-        """Wait until what a peer that has ended had published is received, or nearly for ever."""
+        """Wait until what a peer that has ended had sent is received, for a heartbeat at most."""
         assert self._follower is not None
         with suppress(TimeoutError):
             async with asyncio.timeout(self.protocol.heartbeat):

@@ -78,8 +78,9 @@ def make_sequence(epoch: int, counter: int) -> int:
     """The sequence number of the counter-th update of an epoch: `epoch << 28 | counter`.
 
     A later epoch is larger than all of an earlier one, so that even a client which only knows
-    RFC 12's "discard unless greater" drops what a dead incarnation still sends. After 268 million
-    updates an activity runs on into the next epoch, which makes clients join anew, no more.
+    RFC 12's "discard unless greater" drops what a dead incarnation still sends. When half of the
+    counter is used up, after 134 million updates, an activity goes on in a new epoch, which makes
+    clients join anew, no more.
     """
     if not 0 <= epoch <= MAX_EPOCH:
         raise ValueError(f"epoch {epoch} is outside 0..{MAX_EPOCH}")

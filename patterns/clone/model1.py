@@ -1,7 +1,7 @@
 """Model One: a server publishes updates, and whoever is there receives them (Guide, chapter 5).
 
     server                   client
-    publisher P: XPUB --- update ---> SUB
+    publisher P: PUB --- update ---> SUB
 
 An update has three frames: key, sequence, body. A client that comes late has missed what came
 before; one that loses something can see a hole in the numbers. The next model has snapshots.

@@ -14,7 +14,8 @@ from reactor import Reactor
 @click.option(
     "--force",
     is_flag=True,
-    help="Also beside a peer that is active, and then steps down, or holds more.",
+    help="Also beside a peer that is active, and then steps down; that hands over, holds more, or"
+    " had no time yet to be heard.",
 )
 @operating.timeout
 @operating.as_json
