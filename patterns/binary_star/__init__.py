@@ -11,7 +11,8 @@
          +-----------clients---------+
 
 Primary and backup are roles and never change; active and passive are states. The passive server
-takes over when it hears nothing from its peer and a client asks for service at the same time.
+takes over when it hears nothing from its peer and a client asks for service at the same time, or
+when the peer's host says that its process has ended.
 The rules are in `protocol`, the peers' heartbeat in `messages`.
 """
 
