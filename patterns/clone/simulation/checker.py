@@ -333,8 +333,14 @@ def _check_refusals(history: History, entries: list[Entry]) -> None:
 
 
 def _lost_conflict(history: History, activity: Activity) -> bool:
-    """Whether two were active, and this one has yielded: what it told nobody else may know."""
-    return activity.yielded is not None and history.overlapped(activity)
+    """Whether this one has yielded to who does not go on from it: what it told nobody else knows.
+
+    Two were active; or it had begun with nothing, and the other one, passive, has data.
+    """
+    if activity.yielded is None:
+        return False
+    winner = history.winner_over(activity)
+    return history.overlapped(activity) or _began_anew(history, activity, winner)
 
 
 def _excuse(history: History, key: bytes, sequence: int) -> str:

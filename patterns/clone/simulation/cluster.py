@@ -129,8 +129,16 @@ class Cluster:
             return
         if step.kind != "drop":  # which is a fault when it loses something
             until = step.at + (step.seconds if step.kind != "clock" else 0.0)
-            self.history.faults.append((step.at, until, step.kind, step.nodes))
+            self.history.faults.append((step.at, until, self._kind_of(step), step.nodes))
         self._disturb(step)
+
+    def _kind_of(self, step: Step) -> str:
+        """Two delays of a link at once add up to more than the second that "slow" stands for."""
+        twice = step.kind == "slow" and any(
+            kind in ("slow", "trickle") and step.at <= until and {*nodes} == {*step.nodes}
+            for _, until, kind, nodes in self.history.faults
+        )
+        return "trickle" if twice else step.kind
 
     def _has_effect(self, step: Step) -> bool:
         """Not if it kills who is dead, or stops who stands still: that excuses nothing."""

@@ -756,6 +756,23 @@ def test_i21_who_refused_was_given_up_in_a_later_epoch_of_its_own(story):
     assert story.verdict(winner) == []
 
 
+@pytest.mark.parametrize(("anew", "found"), [(True, []), (False, ["I21"])])
+def test_i21_who_refused_had_begun_with_nothing_and_yields_to_a_passive_server(story, anew, found):
+    """Which leads with its older data as soon as it hears of it (mixed, 11329235)."""
+    old = story.lead("primary", 1)
+    kept = story.put(old)
+    old.ended = old.died = story.now
+    fork, base = (0, ()) if anew else (kept.sequence, base_of(old))
+    loser = story.lead("primary", 2, fork=fork, base=base)
+    story.history.refused[b"refused"] = (loser, story.now)
+    story.now = loser.ended = loser.yielded = 9.0
+    story.now = 9.1
+    fork = kept.sequence if anew else make_sequence(2, 0)
+    winner = story.lead("backup", 3, fork=fork, base=base_of(old))
+    story.put(winner, uuid=b"refused")
+    assert story.verdict(winner) == found
+
+
 def test_i22_a_write_on_condition_meets_another_value(story):
     activity = story.lead("primary", 1)
     first = story.put(activity)

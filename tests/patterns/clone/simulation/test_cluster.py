@@ -16,8 +16,8 @@ def with_faults(*faults):
     return replace(generate(0, "calm"), steps=faults)
 
 
-def test_a_fault_that_has_no_effect_is_none():
-    """Who is down cannot die, who stands still cannot stop: that is to excuse nothing."""
+def noted(schedule):
+    """Run it: the faults that its history has, each as its beginning and kind."""
     clusters = []
 
     class Kept(Cluster):
@@ -25,6 +25,12 @@ def test_a_fault_that_has_no_effect_is_none():
             super().__init__(*arguments)
             clusters.append(self)
 
+    assert run(schedule, Kept).violations == ()
+    return [(begin, kind) for begin, _, kind, _ in clusters[0].history.faults]
+
+
+def test_a_fault_that_has_no_effect_is_none():
+    """Who is down cannot die, who stands still cannot stop: that is to excuse nothing."""
     schedule = with_faults(
         Step(10.0, "crash", ("primary",), 3.0),
         Step(11.0, "power", ("primary",), 3.0),
@@ -32,9 +38,19 @@ def test_a_fault_that_has_no_effect_is_none():
         Step(25.5, "pause", ("backup",), 9.0),
         Step(35.0, "drop", ("primary", "primary"), detail=("2",)),  # it sends itself nothing
     )
-    assert run(schedule, Kept).violations == ()
-    faults = [(begin, kind) for begin, _, kind, _ in clusters[0].history.faults]
-    assert faults == [(10.0, "crash"), (25.0, "pause")]
+    assert noted(schedule) == [(10.0, "crash"), (25.0, "pause")]
+
+
+def test_two_delays_of_a_link_at_once_are_more_than_a_slow_link():
+    """They add up, to more than the second that is a slow link's most (mixed, 11308697)."""
+    one = ("backup", "primary")
+    schedule = with_faults(
+        Step(10.0, "slow", one, 9.0, detail=("1.0",)),
+        Step(12.0, "slow", ("primary", "client-0"), 2.0, detail=("0.3",)),
+        Step(14.0, "slow", one[::-1], 2.0, detail=("0.3",)),
+        Step(30.0, "slow", one, 2.0, detail=("0.3",)),
+    )
+    assert noted(schedule) == [(10.0, "slow"), (12.0, "slow"), (14.0, "trickle"), (30.0, "slow")]
 
 
 def test_i18_an_error_of_a_server_that_dies_is_counted():
