@@ -20,7 +20,7 @@ only reads, and workers behind it that no publisher knows of.
 - **A slow worker holds up nobody else's keys**: each takes by credit, the rest waits in a bounded
   queue of its own shard, with a policy and a counter.
 - **A worker that dies** is replaced. What it held and had not reported, at most a window and what
-  it did in its last 5 ms, is counted as lost (the default) or delivered again, as you choose.
+  it did in its last 10 ms, is counted as lost (the default) or delivered again, as you choose.
 - **A snail is seen**: as soon as one shard lags too far, the whole box is late.
 
 `PumpingBox` spreads without keys, inside libzmq; with `PrefixBox` each worker subscribes to its own

@@ -91,8 +91,9 @@ class Crew:
     """One worker a shard, kept alive: `now` in, what to do out.
 
     A worker that says nothing for `patience` seconds is killed: a message that takes longer than
-    that is a hang. A worker that has ended is started again, at once if it had settled, otherwise
-    after a pause that doubles up to 5 seconds. Never are there two for one shard.
+    that is a hang. A worker that has ended is started again, at once; one that dies again before it
+    was there for 10 seconds, after a pause that doubles from 0.1 to 5. Never are there two for one
+    shard.
     """
 
     def __init__(
@@ -189,14 +190,14 @@ class Crew:
                 effects += self._kill(seat, "not ready at the stop")
         return effects
 
-    def kill_all(self) -> list[Effect]:
+    def kill_all(self, cause: str = "has not ended in time") -> list[Effect]:
         """End at once."""
         self.stopping = True
         effects: list[Effect] = []
         for seat in self._seats:
             seat.start_at = None
             if seat.state is not WorkerState.ABSENT:
-                effects += self._kill(seat, "has not ended in time")
+                effects += self._kill(seat, cause)
         return effects
 
     def _seat_of(self, worker: WorkerId) -> _Seat | None:

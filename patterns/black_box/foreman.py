@@ -136,7 +136,7 @@ class Foreman(HandlerSet):
                 raise WorkerFailed(self._start_failure or "the workers are not ready in time")
             self._begun = True
         except BaseException:
-            self.carry_out(self.crew.kill_all())
+            self.carry_out(self.crew.kill_all("the box has not started"))
             self._remove_endpoint()
             raise
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from patterns.black_box.work import AnyWork, make_work, path_of
+from patterns.black_box.work import EX_CONFIG, AnyWork, make_work, path_of
 from patterns.black_box.worker_handlers import Post, Worker, work_at
 from reactor import Reactor
 
@@ -89,8 +89,16 @@ class _RunningProcess:
         status = self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
-        cause = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        on_exit(cause)
+        on_exit(_cause(status))
+
+
+def _cause(status: int) -> str:
+    """Say how a process has ended."""
+    if status < 0:
+        return f"killed by signal {-status}"
+    if status == EX_CONFIG:
+        return f"exit status {status}: it cannot find its work, and has logged why"
+    return f"exit status {status}"
 
 
 def check_cores(cores: Iterable[int]) -> None:

@@ -19,6 +19,7 @@ WorkFunction = Callable[[list[bytes]], "Awaitable[None] | None"]
 
 # The program's own file: as it calls itself, and as multiprocessing calls it in a child.
 _MAIN = ("__main__", "__mp_main__")
+EX_CONFIG = 78  # the exit status of a worker that has no work, as sysexits.h has it
 _ERROR_LOG_SECONDS = 1.0  # a feed of bad messages must not become a log of tracebacks
 
 

@@ -20,11 +20,10 @@ import structlog
 
 from patterns.black_box.crew import WorkerId
 from patterns.black_box.private import remove_left
-from patterns.black_box.work import NoSuchWork, make_work
+from patterns.black_box.work import EX_CONFIG, NoSuchWork, make_work
 from patterns.black_box.worker_handlers import GRACE_SECONDS, Post, Worker, work_at
 from reactor import Reactor
 
-EX_CONFIG = 78  # the exit status of a worker that can never work, as sysexits.h has it
 # The dead man's switch: a worker whose loop stands still so long is ended by a thread of C. It is
 # for work that hangs with the interpreter's lock when the box, whose patience is shorter, is gone.
 _STANDSTILL_SECONDS = 3600.0

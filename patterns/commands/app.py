@@ -120,7 +120,7 @@ def app(ctx: click.Context, verbose: bool, quiet: bool, log_format: str) -> None
     Every option is an environment variable too: REACTOR_LOG_FORMAT is --log-format, and
     REACTOR_SERVE_LVC_BACKEND is the --backend of "serve lvc".
 
-    Exit status: 0 success, 1 failure, 2 wrong usage, 3 no answer in time.
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 3 no answer in time; 70: see "sub --help".
     """
     if verbose and quiet:
         raise click.UsageError("--verbose and --quiet exclude each other")

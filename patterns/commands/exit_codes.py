@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import click
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no answer in time."
+SERVER_EXIT_CODES = "Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 wrong usage."
+DATA_EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage."
 
 
 class NoAnswer(click.ClickException):

@@ -15,10 +15,13 @@ class Finite(click.FloatRange):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return the number; raises click.BadParameter, for nan and inf too."""
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
+        try:
+            finite = math.isfinite(float(value))
+        except ValueError:
+            finite = False
+        if not finite:
             self.fail(f"{value} is not a number{self._of()}.", param, ctx)
-        return number
+        return float(super().convert(value, param, ctx))
 
     def _of(self) -> str:
         return ""

@@ -12,6 +12,7 @@ import zmq
 
 from patterns.binary_star.control import STATUS, decode_answer
 from patterns.clone.messages import counter_of, epoch_of
+from patterns.commands.endpoints import Control
 from patterns.commands.exit_codes import EXIT_CODES, no_answer
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
@@ -23,7 +24,9 @@ Status = dict[str, Any]
 HEADINGS = ("server", "role", "state", "for", "epoch", "sequence", "peer", "heard", "remarks")
 POLL_SECONDS = 0.05
 
-endpoints = click.argument("endpoints", metavar="CONTROL...", nargs=-1, required=True)
+endpoints = click.argument(
+    "endpoints", type=Control(), metavar="CONTROL...", nargs=-1, required=True
+)
 timeout = click.option(
     "--timeout",
     type=Seconds(),
@@ -34,11 +37,6 @@ timeout = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a server.")
 
 __all__ = ["EXIT_CODES", "as_json", "endpoints", "run", "show", "timeout"]
-
-
-def control_endpoint(text: str) -> str:
-    """The endpoint of a control port; a number alone is a port of this machine."""
-    return f"tcp://127.0.0.1:{text}" if text.isdigit() else text
 
 
 async def ask(reactor: Reactor, endpoint: str, *order: bytes) -> tuple[str, Status]:
@@ -71,14 +69,15 @@ async def ask_all(reactor: Reactor, names: Sequence[str]) -> list[Status]:
     return [status for _, status in answers]
 
 
-def run(work: Callable[[Reactor, list[str]], Awaitable[T]], names: Sequence[str], wait: float) -> T:
+def run(
+    work: Callable[[Reactor, list[str]], Awaitable[T]], controls: Sequence[str], wait: float
+) -> T:
     """Return what `work(reactor, endpoints)` returns within `wait` seconds."""
     log_to_stderr("warning")
-    controls = [control_endpoint(name) for name in names]
 
     async def session() -> T:
         async with Reactor() as reactor, asyncio.timeout(wait):
-            return await work(reactor, controls)
+            return await work(reactor, list(controls))
 
     try:
         return asyncio.run(session())

@@ -12,6 +12,11 @@ def output_failed(error: OSError) -> Exception:
     return click.ClickException(f"cannot write to standard output: {error.strerror}")
 
 
+def file_failed(error: OSError) -> click.ClickException:
+    """Return what a command raises for a file that it cannot open, read or write."""
+    return click.ClickException(f"{error.filename}: {error.strerror}")
+
+
 def printable(text: bytes) -> str:
     """Text for one line of a terminal: what is not printable is escaped, as in `\\n` or `\\x1b`."""
     decoded = text.decode("utf-8", "backslashreplace")

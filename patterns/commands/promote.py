@@ -6,11 +6,12 @@ import click
 
 from patterns.binary_star.control import FORCE, PROMOTE
 from patterns.commands import operating
+from patterns.commands.endpoints import Control
 from reactor import Reactor
 
 
 @click.command(epilog=operating.EXIT_CODES)
-@click.argument("control", metavar="CONTROL")
+@click.argument("control", type=Control(), metavar="CONTROL")
 @click.option(
     "--force",
     is_flag=True,

@@ -11,17 +11,19 @@ from typing import Any, BinaryIO, TypeVar
 import click
 import zmq
 
+from patterns.commands.endpoints import Endpoint
 from patterns.commands.exit_codes import NoAnswer
 from patterns.commands.finite import Finite, Seconds
 from patterns.commands.lines import read_lines
 from patterns.commands.logs import log_to_stderr
 from reactor import Policy, Reactor, ReactorError, Stream, StreamHandler
-from reactor.endpoints import parse_endpoints
+from reactor.endpoints import Side, parse_endpoints
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FEED = "tcp://127.0.0.1:5557"
-EXIT_CODES = "Exit status: 0 sent, 1 failed, 2 wrong usage, 3 nobody subscribed in time."
+_MARKS: dict[Side, str] = {"bind": "@", "connect": ">"}
+EXIT_CODES = "Exit codes: 0 sent, 1 failed, 2 wrong usage, 3 nobody subscribed in time."
 # An XPUB that may not drop does not say when a subscriber has room again.
 _RETRY_SECONDS = 0.001
 _BURST_MESSAGES = 100
@@ -31,19 +33,21 @@ def endpoint_options(command: F) -> F:
     """Give a command the options `bind` and `connect`."""
     for name, verb in (("--connect", "Connect to"), ("--bind", "Bind")):
         command = click.option(
-            name, multiple=True, metavar="ENDPOINT", help=f"{verb} ENDPOINT; may be repeated."
+            name, multiple=True, type=Endpoint(), help=f"{verb} ENDPOINT; may be repeated."
         )(command)
     return command
 
 
 def endpoints_of(bind: Sequence[str], connect: Sequence[str], default: str) -> list[str]:
-    """Return the endpoints with their marks; raises click.UsageError for what is none."""
-    try:
-        parse_endpoints(bind, "bind")
-        parse_endpoints(connect, "connect")
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    return [f"@{each}" for each in bind] + [f">{each}" for each in connect] or [default]
+    """Return the endpoints with their marks; raises click.UsageError for a mark that differs."""
+    options: tuple[tuple[Side, Sequence[str]], ...] = (("bind", bind), ("connect", connect))
+    marked = []
+    for wanted, given in options:
+        for side, endpoint in parse_endpoints(given, wanted):
+            if side != wanted:
+                raise click.UsageError(f"--{wanted} {endpoint}: its mark says {side}")
+            marked.append(f"{_MARKS[side]}{endpoint}")
+    return marked or [default]
 
 
 def tell_bound(stream: Stream, endpoints: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ import os
 
 import click
 
+from patterns.commands.endpoints import Endpoint
+from patterns.commands.exit_codes import DATA_EXIT_CODES
 from patterns.commands.finite import Finite
 from patterns.commands.tap_options import (
     FilterOptions,
@@ -18,12 +20,12 @@ from patterns.espresso import Direction, Recorder, RecordFile, TapRecorder
 from patterns.espresso.record_file import MAX_FILE_BYTES
 
 
-@click.command()
+@click.command(epilog=DATA_EXIT_CODES)
 @click.argument("file", type=click.Path(dir_okay=False))
 @monitor_option("Record what passes through the Espresso with this monitor.")
 @click.option(
     "--publisher",
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="Record what this publisher sends instead, as a subscriber of its own; with @, bind for "
     "publishers that connect. Several with commas.",
 )
@@ -55,6 +57,8 @@ def record(
     Prints "ready" when it listens. A recording that was cut off is good up to its last whole
     record.
     """
+    if os.path.exists(file) and not force:
+        raise click.BadParameter(f"{file} exists; --force overwrites it", param_hint="FILE")
     recording = RecordFile(file, max_bytes=max_bytes, overwrite=force)
     wanted = filter.filter()
     if publisher is None:

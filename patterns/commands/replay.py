@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 import click
 
+from patterns.commands.endpoints import Endpoint
+from patterns.commands.exit_codes import DATA_EXIT_CODES
 from patterns.commands.finite import Finite
 from patterns.commands.logs import log_to_stderr
 from patterns.espresso import RecordingError, Replay
@@ -16,13 +18,13 @@ ENDPOINT = "tcp://127.0.0.1:6000"
 _LINGER_SECONDS = 10.0
 
 
-@click.command()
+@click.command(epilog=DATA_EXIT_CODES)
 @click.argument("file", type=click.File("rb"))
 @click.option(
     "--publish",
     "endpoint",
     default=ENDPOINT,
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="The endpoint to bind for subscribers, or with > to connect to.",
 )
 @click.option(
@@ -33,9 +35,9 @@ _LINGER_SECONDS = 10.0
     help="So many times the recorded pace; 0: as fast as possible.",
 )
 @click.option(
-    "--from", "begin", type=Finite(), default=0.0, metavar="S", help="Begin S seconds in."
+    "--from", "begin", type=Finite(min=0), default=0.0, metavar="S", help="Begin S seconds in."
 )
-@click.option("--until", "end", type=Finite(), metavar="S", help="End S seconds in.")
+@click.option("--until", "end", type=Finite(min=0), metavar="S", help="End S seconds in.")
 @click.option(
     "--topic", "topics", multiple=True, metavar="PREFIX", help="Only topics that begin so."
 )
@@ -60,6 +62,8 @@ def replay(
     Nothing is dropped: a subscriber that does not keep up slows the replay for all. Prints "ready"
     and the endpoint, and ends when everything is sent.
     """
+    if end is not None and end <= begin:
+        raise click.UsageError(f"--until {end:g} is not after --from {begin:g}")
     log_to_stderr("warning")
     try:
         player = Replay(

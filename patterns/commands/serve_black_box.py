@@ -11,17 +11,19 @@ from patterns.black_box import BlackBox, Delivery, Feed, PumpingBox, QueuePolicy
 from patterns.black_box.direct import PUMP_HIGH_WATER_MARK
 from patterns.black_box.handlers import HIGH_WATER_MARK, PATIENCE_SECONDS, WorkerKind
 from patterns.black_box.protocol import LATE_SECONDS, QUEUE_LIMIT, WINDOW
+from patterns.commands.endpoints import Endpoint
+from patterns.commands.exit_codes import SERVER_EXIT_CODES
 from patterns.commands.finite import Seconds
 from patterns.commands.serving import serve
 
 
-@click.command("black-box")
+@click.command("black-box", epilog=SERVER_EXIT_CODES)
 @click.option(
     "--feed",
     "feeds",
     multiple=True,
     required=True,
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="A publisher to connect to, or with @ an endpoint to bind. May be repeated.",
 )
 @click.option(

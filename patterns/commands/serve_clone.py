@@ -15,8 +15,9 @@ from patterns.clone.handlers import CloneServer
 from patterns.clone.model_server import ModelServer
 from patterns.clone.ports import LAST_PORT
 from patterns.commands.clone_feed import CloneFeed
+from patterns.commands.endpoints import Control, Endpoint
+from patterns.commands.exit_codes import SERVER_EXIT_CODES
 from patterns.commands.finite import Seconds
-from patterns.commands.operating import control_endpoint
 from patterns.commands.replication_options import ack_option, policy_of, without_peer_option
 from patterns.commands.serving import serve
 from reactor import EndpointError, Handler
@@ -25,7 +26,7 @@ _FED = (1, 2)  # their clients do not write
 _COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
 
 
-@click.command("clone")
+@click.command("clone", epilog=SERVER_EXIT_CODES)
 @click.option(
     "--model",
     type=click.IntRange(1, 6),
@@ -50,8 +51,8 @@ _COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
     type=click.Choice([role.value for role in Role]),
     help="Be this one of a pair; without it the server stands alone.",
 )
-@click.option("--state-bind", metavar="ENDPOINT", help="Where the peer hears our state.")
-@click.option("--state-connect", metavar="ENDPOINT", help="Where we hear the peer's state.")
+@click.option("--state-bind", type=Endpoint(), help="Where the peer hears our state.")
+@click.option("--state-connect", type=Endpoint(), help="Where we hear the peer's state.")
 @click.option("--peer", metavar="ENDPOINT", help="The peer, by the first of its three ports.")
 @click.option(
     "--heartbeat",
@@ -68,8 +69,9 @@ _COLLECTORS = {"pull": zmq.PULL, "sub": zmq.SUB}
 )
 @click.option(
     "--control",
-    metavar="ENDPOINT",
-    callback=lambda _context, _parameter, value: control_endpoint(value) if value else "",
+    type=Control(may_be_empty=True),
+    default="",
+    show_default=False,
     help="Where operators ask and order: `reactor status`, `switchover`, `promote`. A number is a"
     " port of 127.0.0.1. Whoever reaches it may order.",
 )

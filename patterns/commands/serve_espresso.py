@@ -6,6 +6,9 @@ import os
 
 import click
 
+from patterns.commands.endpoints import Endpoint
+from patterns.commands.exit_codes import SERVER_EXIT_CODES
+from patterns.commands.output import file_failed
 from patterns.commands.serving import serve
 from patterns.commands.tap_options import FilterOptions, filter_options
 from patterns.espresso import EndpointTap, Espresso, FileTap, Style, Tap
@@ -20,27 +23,27 @@ from patterns.espresso.handlers import (
 )
 
 
-@click.command()
+@click.command(epilog=SERVER_EXIT_CODES)
 @click.option(
     "--frontend",
     default=FRONTEND,
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="A publisher to connect to, or with @ an endpoint to bind, for publishers that connect. "
     "Several with commas.",
 )
 @click.option(
     "--backend",
     default=BACKEND,
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="The endpoint to bind for subscribers. Several with commas.",
 )
 @click.option(
     "--monitor",
     default=MONITOR,
-    metavar="ENDPOINT",
+    type=Endpoint(may_be_empty=True),
     help='The endpoint to bind for "reactor tap" and "reactor top"; "" for none.',
 )
-@click.option("--tap", "tap_endpoint", metavar="ENDPOINT", help="Bind one more tap, filtered.")
+@click.option("--tap", "tap_endpoint", type=Endpoint(), help="Bind one more tap, filtered.")
 @click.option(
     "--tap-style",
     type=click.Choice([style.value for style in Style]),
@@ -109,7 +112,7 @@ def espresso(
     try:
         serve(server, endpoints)
     except OSError as error:
-        raise click.ClickException(str(error)) from error
+        raise file_failed(error) from error
 
 
 def _taps(

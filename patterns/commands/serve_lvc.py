@@ -6,7 +6,9 @@ import os
 
 import click
 
-from patterns.commands.finite import Seconds
+from patterns.commands.endpoints import Endpoint
+from patterns.commands.exit_codes import SERVER_EXIT_CODES
+from patterns.commands.finite import Finite, Seconds
 from patterns.commands.serving import serve
 from patterns.last_value_cache import LastValueCache, LimitPolicy
 from patterns.last_value_cache.conflation import MAX_SUBSCRIBERS
@@ -32,23 +34,23 @@ def ttls_of(
     return ttls
 
 
-@click.command()
+@click.command(epilog=SERVER_EXIT_CODES)
 @click.option(
     "--frontend",
     default=FRONTEND,
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="Where the messages come from: a publisher to connect to, or with @ an endpoint to bind, "
     "for publishers that connect. Several with commas.",
 )
 @click.option(
     "--backend",
     default=BACKEND,
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="The endpoint to bind for subscribers, or with > one to connect to. Several with commas.",
 )
 @click.option(
     "--conflated",
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="The endpoint to bind for slow subscribers, which take the newest value of each topic: "
     f"`reactor sub --conflate`, which looks for it at {CONFLATED}.",
 )
@@ -94,9 +96,10 @@ def ttls_of(
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=PATIENCE_SECONDS,
-    help="Seconds that new subscribers wait for one that takes nothing.",
+    metavar="SECONDS",
+    help="How long new subscribers wait for one that takes nothing.",
 )
 @click.option(
     "--max-conflated",
@@ -111,9 +114,10 @@ def ttls_of(
 )
 @click.option(
     "--linger",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=LINGER_SECONDS,
-    help="Seconds that --on-demand goes on for what nobody wants any more.",
+    metavar="SECONDS",
+    help="How long --on-demand goes on for what nobody wants any more.",
 )
 def lvc(
     frontend: str,

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import click
 import zmq
 
+from patterns.commands.endpoints import Endpoint
+from patterns.commands.exit_codes import SERVER_EXIT_CODES
 from patterns.commands.finite import Finite, Seconds
 from patterns.commands.pub import FEED
 from patterns.commands.serving import serve
@@ -20,19 +22,19 @@ from reactor.endpoints import parse_endpoints
 _TICK_SECONDS = 0.005
 
 
-@click.command("snail-pub")
+@click.command("snail-pub", epilog=SERVER_EXIT_CODES)
 @click.option(
     "--frontend",
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="Stamp and publish what comes from there: a publisher to connect to, or with @ an "
     "endpoint to bind. Without it, messages are made up.",
 )
 @click.option(
-    "--backend", default=FEED, metavar="ENDPOINT", help="The endpoint to bind for subscribers."
+    "--backend", default=FEED, type=Endpoint(), help="The endpoint to bind for subscribers."
 )
 @click.option(
     "--squawks",
-    metavar="ENDPOINT",
+    type=Endpoint(),
     help="Bind there for what slow subscribers report, and log it.",
 )
 @click.option(
@@ -85,7 +87,6 @@ def snail_pub(
             beat_interval=beat,
             high_water_mark=high_water_mark,
         )
-        parse_endpoints([frontend or backend], "connect")
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     server.frontend = frontend

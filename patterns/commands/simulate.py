@@ -18,6 +18,7 @@ from patterns.clone.simulation.runs import run
 from patterns.clone.simulation.scenarios import SCENARIOS
 from patterns.clone.simulation.shrinking import pytest_file, shrink
 from patterns.commands.finite import Seconds
+from patterns.commands.output import file_failed
 
 _BATCH = 10
 _SHRUNK = 3  # failures of different invariants: more say the same
@@ -144,8 +145,11 @@ def _shrink_failures(tally: Tally, output: Path) -> None:
         whole = schedule_of(failure.seed, failure.scenario)
         short = shrink(whole, failure.invariant)
         name = f"test_simulation_{failure.scenario.replace('-', '_')}_{failure.seed}.py"
-        output.mkdir(parents=True, exist_ok=True)
-        (output / name).write_text(pytest_file(short, failure.text), encoding="utf-8")
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            (output / name).write_text(pytest_file(short, failure.text), encoding="utf-8")
+        except OSError as error:
+            raise file_failed(error) from error
         click.echo(f"{output / name}: {len(short.steps)} of {len(whole.steps)} steps are enough")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import click
 import zmq
 
+from patterns.commands.endpoints import Endpoint
 from patterns.commands.exit_codes import NoAnswer
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
@@ -30,7 +31,7 @@ from reactor import (
 )
 
 EXIT_CODES = (
-    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 nothing came in time, 70 died as a snail."
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing came in time, 70 died as a snail."
 )
 HIGH_WATER_MARK = 1000
 
@@ -72,9 +73,9 @@ class SnailDeath(click.ClickException):
     "--snail",
     type=Seconds(),
     metavar="SECONDS",
-    help="Die, with status 70, when messages come so much late, are lost, or stop to come.",
+    help="Die, with exit code 70, when messages are so late, are lost, or stop coming.",
 )
-@click.option("--squawk", metavar="ENDPOINT", help="Tell it there before dying.")
+@click.option("--squawk", type=Endpoint(), help="Tell it there before dying.")
 @click.option(
     "--conflate",
     is_flag=True,
@@ -97,7 +98,8 @@ def sub(
     """Print messages whose topic begins with a TOPIC, or all.
 
     Connects to tcp://127.0.0.1:5557 unless --bind or --connect say else. The first frame of a
-    message is its topic. --timeout ends with status 3 when nothing has come, or fewer than --count.
+    message is its topic. --timeout ends with exit code 3 when nothing has come, or fewer than
+    --count.
 
     --snail needs a publisher that stamps, as `reactor serve snail-pub`. --conflate first prints
     the values that there are; a message without a body says that a topic has none any more.
@@ -110,9 +112,9 @@ def sub(
     """
     if squawk is not None and snail is None:
         raise click.UsageError("--squawk is for a --snail")
-    if conflate and (snail is not None or bind or len(connect) > 1):
-        raise click.UsageError("--conflate connects to one cache, and has no use for a --snail")
     endpoints = endpoints_of(bind, connect, f">{CONFLATED}" if conflate else f">{FEED}")
+    if conflate and (snail is not None or bind or len(endpoints) > 1):
+        raise click.UsageError("--conflate connects to one cache, and has no use for a --snail")
     prefixes = tuple(map(os.fsencode, topics)) or (b"",)
     log_to_stderr("warning")
     printer = _Printer(_FORMATS[style](verbose), count, timeout)
@@ -137,6 +139,8 @@ def sub(
 
 class _Plain(HandlerSet):
     """A subscriber as ZeroMQ has it."""
+
+    name = "sub"
 
     def __init__(
         self,
@@ -174,6 +178,8 @@ class _Receiver(StreamHandler):
 class _Guarded(SnailSubscriber):
     """A subscriber that dies when it is too slow."""
 
+    name = "sub"
+
     def __init__(
         self,
         endpoints: Sequence[str],
@@ -204,6 +210,8 @@ class _Guarded(SnailSubscriber):
 
 class _Conflated(ConflatingSubscriber):
     """A subscriber that takes the newest values, as fast as they are printed."""
+
+    name = "sub"
 
     def __init__(self, endpoint: str, prefixes: tuple[bytes, ...], printer: _Printer) -> None:
         super().__init__(endpoint, prefixes)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
+from patterns.commands.exit_codes import DATA_EXIT_CODES
 from patterns.commands.finite import Finite
 from patterns.commands.output import output_failed
 from patterns.commands.tap_options import FilterOptions, filter_options, monitor_option, run_reader
@@ -17,7 +18,7 @@ from patterns.espresso.messages import printable
 _MARKS = {Kind.MESSAGE: ">", Kind.SUBSCRIBE: "+", Kind.UNSUBSCRIBE: "-", Kind.UPSTREAM: "<"}
 
 
-@click.command()
+@click.command(epilog=DATA_EXIT_CODES)
 @monitor_option("Of the Espresso; or the endpoint of one of its taps.")
 @filter_options
 @click.option(

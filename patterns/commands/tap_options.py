@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
+from patterns.commands.endpoints import Endpoint
 from patterns.commands.finite import Finite
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.output import file_failed
 from patterns.espresso import Direction, Filter
 from patterns.espresso.handlers import MONITOR
 from reactor import HandlerSet, Reactor, ReactorError, run
@@ -40,7 +42,7 @@ class FilterOptions:
 
 def monitor_option(help: str) -> Callable[[F], F]:
     """Return what gives a command --monitor."""
-    return click.option("--monitor", default=MONITOR, metavar="ENDPOINT", help=help)
+    return click.option("--monitor", default=MONITOR, type=Endpoint(), help=help)
 
 
 def filter_options(command: F) -> F:
@@ -99,7 +101,9 @@ def run_reader(
 
     try:
         run(reader, on_ready=ready)
-    except (ReactorError, OSError) as error:
+    except OSError as error:
+        raise file_failed(error) from error
+    except ReactorError as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from patterns.commands.exit_codes import NoAnswer
+from patterns.commands.exit_codes import EXIT_CODES, NoAnswer
 from patterns.commands.finite import Seconds
 from patterns.commands.output import output_failed
 from patterns.commands.tap_options import monitor_option, run_reader
@@ -19,7 +19,7 @@ Status = dict[str, Any]
 _WIDE = 40
 
 
-@click.command()
+@click.command(epilog=EXIT_CODES)
 @monitor_option("Of the Espresso.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N refreshes.")
 @click.option(

@@ -67,7 +67,7 @@ def blackbox(boxes: tuple[str, ...], as_json: bool, **options: float) -> None:
 
     Use a quiet machine with a core for each worker: two workers on one core gain nothing.
 
-    Progress goes to standard error. Exit status: 0 measured, 1 a process failed, 2 wrong usage.
+    Progress goes to standard error. Exit codes: 0 measured, 1 a process failed, 2 wrong usage.
 
     \b
     How fast can keys be dealt out, if the work is nothing?

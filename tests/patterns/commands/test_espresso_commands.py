@@ -181,12 +181,20 @@ def test_serve_records_and_taps_what_its_filter_says(feed, context, tmp_path):
 def test_a_file_that_exists_is_not_overwritten(reactor_command, tmp_path):
     path = tmp_path / "a.esp"
     path.write_bytes(b"precious")
-    result = reactor_command("record", str(path))
-    assert result.exit_code == 1
-    assert "exists" in result.stderr
-    result = reactor_command("serve", "espresso", "--record", str(path))
-    assert result.exit_code == 2
+    for command in (("record",), ("serve", "espresso", "--record")):
+        result = reactor_command(*command, str(path))
+        assert result.exit_code == 2
+        assert "--force overwrites it" in result.stderr
     assert path.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("command", [("record",), ("serve", "espresso", "--record")])
+def test_a_file_that_cannot_be_made_is_one_clear_line(reactor_command, tmp_path, command):
+    path = tmp_path / "nowhere" / "a.esp"
+    endpoints = ("--backend", KERNEL, "--monitor", KERNEL) if command[0] == "serve" else ()
+    result = reactor_command(*command, str(path), *endpoints)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == f"Error: {path}: No such file or directory"
 
 
 def test_replay_of_something_else_is_one_clear_line(reactor_command, tmp_path):
@@ -208,6 +216,8 @@ def test_replay_of_something_else_is_one_clear_line(reactor_command, tmp_path):
         ("top", "--timeout", "nan"),
         ("tap", "--direction", "sideways"),
         ("replay", "/nowhere"),
+        ("replay", __file__, "--from", "-1"),
+        ("replay", __file__, "--from", "5", "--until", "2"),
         ("serve", "espresso", "--pump", "hand"),
         ("record", "x", "--publisher", "tcp://127.0.0.1:1", "--one-in", "2"),
     ],

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from patterns.clone.messages import make_sequence
-from patterns.commands.operating import control_endpoint, show
+from patterns.commands.endpoints import control_endpoint
+from patterns.commands.operating import show
 
 
 def ready(server) -> str:

@@ -196,13 +196,14 @@ def test_wrong_usage_of_pub_is_status_2(reactor_command, arguments):
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_what_cannot_be_bound_is_one_clear_line(reactor_command, context):
+@pytest.mark.parametrize("command", [("pub", "t", "x"), ("sub",)])
+def test_what_cannot_be_bound_is_one_clear_line(reactor_command, context, command):
     taken, endpoint = bound(context, zmq.PUB)
     with taken:
-        result = reactor_command("pub", "t", "x", "--bind", endpoint)
+        result = reactor_command(*command, "--bind", endpoint)
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert f"cannot bind {endpoint}" in line
+    assert line.startswith(f"Error: {command[0]}: cannot bind {endpoint}: ")
 
 
 async def test_lines_that_come_in_parts_are_put_together():

@@ -82,5 +82,6 @@ def test_work_that_is_not_there_is_one_clear_line(start_process):
     output, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, output) == (1, "")
     assert "no_such_module" in errors
-    assert "exit status 78" in errors.splitlines()[-1]
+    assert "exit status 78: it cannot find its work" in errors.splitlines()[-1]
+    assert "has not ended in time" not in errors
     assert "Traceback" not in errors

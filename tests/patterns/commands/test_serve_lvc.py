@@ -111,10 +111,17 @@ def test_an_address_in_use_is_one_clear_line(reactor_command, context):
     assert "in use" in line
 
 
-@pytest.mark.parametrize("endpoint", ["5558", "tcp:5558", "udp://", "tcp://127.0.0.1:x", ""])
+@pytest.mark.parametrize("endpoint", ["5558", "tcp:5558", "tcp://127.0.0.1:x", ""])
 @pytest.mark.parametrize("option", ["--frontend", "--backend"])
-def test_a_wrong_endpoint_is_one_clear_line(reactor_command, option, endpoint):
-    others = {"--frontend": f"@{KERNEL}", "--backend": KERNEL} | {option: endpoint}
+def test_a_wrong_endpoint_is_wrong_usage(reactor_command, option, endpoint):
+    result = reactor_command("serve", "lvc", option, endpoint)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Invalid value for '{option}': " in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--frontend", "--backend"])
+def test_what_only_libzmq_finds_wrong_is_one_clear_line(reactor_command, option):
+    others = {"--frontend": f"@{KERNEL}", "--backend": KERNEL} | {option: "udp://"}
     result = reactor_command("serve", "lvc", *(word for pair in others.items() for word in pair))
     assert (result.exit_code, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
@@ -128,6 +135,8 @@ def test_a_wrong_endpoint_is_one_clear_line(reactor_command, option, endpoint):
         ("--max-bytes", "many"),
         ("--high-water-mark", "0"),
         ("--patience", "-1"),
+        ("--patience", "nan"),
+        ("--linger", "inf"),
         ("--ttl", "a=many"),
         ("--ttl", "-1"),
         ("--at-limit", "crash"),
@@ -139,6 +148,12 @@ def test_wrong_usage_is_status_2(reactor_command, option, value):
     result = reactor_command("serve", "lvc", option, value)
     assert (result.exit_code, result.stdout) == (2, "")
     assert option in result.stderr
+
+
+@pytest.mark.parametrize("value", ["soon", "nan"])
+def test_what_is_no_number_of_seconds_is_told_so(reactor_command, value):
+    result = reactor_command("serve", "lvc", "--ttl", f"a={value}")
+    assert f"{value} is not a number of seconds." in result.stderr
 
 
 def test_an_option_may_come_from_the_environment(reactor_command):

@@ -53,6 +53,15 @@ def test_a_violation_is_told_repeated_shrunk_and_1(tmp_path, monkeypatch):
     assert source.count("Step(at=") == 1
 
 
+def test_a_shrunk_test_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(ServerProtocol, "order_update", lambda self, frames, now: 1 / 0)
+    folder = tmp_path / "file" / "folder"
+    folder.parent.touch()
+    result = invoke("--seeds", "1", "--jobs", "1", "--scenario", "calm", "--output", str(folder))
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert result.output.splitlines()[-1] == f"Error: {folder}: Not a directory"
+
+
 def test_the_trace_shows_messages_and_events():
     result = invoke("--seeds", "1", "--first", "4", "--scenario", "crash", "--trace", "--jobs", "1")
     assert " crashes" in result.output
