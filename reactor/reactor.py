@@ -93,7 +93,7 @@ class Reactor:
             raise
 
     def stop(self, hard: bool = False) -> None:
-        """Begin to stop; idempotent, and legal from inside any hook.
+        """Begin to stop; idempotent, and legal from inside any hook (of this reactor's thread).
 
         Timers and receiving end, `on_stop` hooks run in reverse order, queues are flushed, streams
         closed, an owned context terminated: within `stop_timeout`, or at once when `hard`.
@@ -181,7 +181,8 @@ class Reactor:
     def unregister(self, handler: Handler) -> Completion:
         """Deliver nothing more to `handler`, run its `on_stop`, flush and close its streams.
 
-        Awaiting the result waits for the end of that, at most `stop_timeout`.
+        Awaiting the result waits for the end of that, at most `stop_timeout`. Raises ReactorError
+        for a handler that is not registered here.
         """
         if handler not in self._handlers:
             raise ReactorError(f"{handler.name or type(handler).__name__} is not registered here")
@@ -284,7 +285,10 @@ class Reactor:
         return stream
 
     def periodic(self, interval: float, callback: Callable[[], Hook]) -> PeriodicTimer:
-        """Call `callback()` every `interval` seconds of monotonic time, until cancelled."""
+        """Call `callback()` every `interval` seconds of monotonic time, until cancelled.
+
+        Raises ValueError for an interval that is not above 0.
+        """
         timer = PeriodicTimer(self.loop, self, interval, callback)
         self._timers[timer] = None
         return timer

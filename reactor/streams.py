@@ -430,7 +430,10 @@ class Stream:
         return self._send_now(frames) or self._enqueue(frames)
 
     def try_send(self, *frames: bytes) -> bool:
-        """Send one message now or return False and queue nothing, for senders with a pace."""
+        """Send one message now or return False and queue nothing, for senders with a pace.
+
+        Raises what `send` raises, but never QueueFull.
+        """
         return self._send_now(frames)
 
     def try_send_all(self, messages: Sequence[Sequence[bytes]]) -> int:

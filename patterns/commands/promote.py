@@ -21,10 +21,10 @@ from reactor import Reactor
 @operating.timeout
 @operating.as_json
 def promote(control: str, force: bool, timeout: float, as_json: bool) -> None:
-    """Make the server with this control port active, whatever it holds.
+    """Make the server with this control port active: what it holds becomes the truth.
 
-    For a lone backup, or when neither server has a complete copy: what this one holds becomes the
-    truth. Of a healthy pair, use `reactor switchover`.
+    For a lone backup, or when neither server has a complete copy. Of a healthy pair, use
+    `reactor switchover`. Prints the status afterwards, and why if the server refuses.
     """
 
     async def order(reactor: Reactor, controls: list[str]) -> tuple[str, operating.Status]:

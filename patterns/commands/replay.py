@@ -60,7 +60,7 @@ def replay(
     """Publish the messages of a recording, with the pace they came with.
 
     Nothing is dropped: a subscriber that does not keep up slows the replay for all. Prints "ready"
-    and the endpoint, and ends when everything is sent.
+    and the endpoint, waits for --wait-for subscriptions, and ends when everything is sent.
     """
     if end is not None and end <= begin:
         raise click.UsageError(f"--until {end:g} is not after --from {begin:g}")

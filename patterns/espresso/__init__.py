@@ -3,9 +3,9 @@
 The pattern of the Guide's chapter 5, "Pub-Sub Tracing", in which a proxy captures the traffic and
 hands it to a listener.
 
-    publisher PUB --+                                          +-- SUB subscriber
+    publisher PUB --+                                             +-- SUB subscriber
                     +-- XSUB frontend | Espresso | XPUB backend --+
-    publisher PUB --+                     |                    +-- SUB subscriber
+    publisher PUB --+                     |                       +-- SUB subscriber
                                           +-- taps: a handler, an endpoint, a file
 
     from patterns.espresso import Espresso, FileTap, Filter
