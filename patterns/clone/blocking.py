@@ -314,6 +314,8 @@ class Clone:
         while (left := until - monotonic()) > 0:
             value, seen = self.entry(key, left)
             changed = change(value)
+            if (left := until - monotonic()) <= 0:
+                break
             try:
                 if changed is None:
                     self.delete(key, if_sequence=seen, ack=ack, timeout=left)
@@ -323,7 +325,7 @@ class Clone:
             except WriteError as error:
                 if error.reason != CONFLICT:
                     raise
-        raise TimeoutError(f"somebody else was always faster to change {key!r}")
+        raise TimeoutError(f"no time is left to change {key!r}: somebody else may be faster")
 
     def keep(self, key: Text, value: Text, ttl: float, *, exclusive: bool = False) -> BlockingKept:
         """A value that is written again and again, as `with clone.keep(...)`.

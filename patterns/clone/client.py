@@ -341,9 +341,7 @@ class CloneClient(HandlerSet):
         server takes, TypeError for what is neither text nor bytes, OutboxFull,
         ConditionsUnsupported, ReadOnly, WrongThread, and ClientClosed.
         """
-        self._check_writing(to_bytes(key))
-        if ttl is not None and not self.dialect.form.full:
-            raise ValueError("this model has no ephemeral values")
+        self._check_writing(to_bytes(key), ttl)
         name, its_key = self.make_uuid(), to_bytes(key)
         effects = self.protocol.set(
             its_key,
@@ -425,9 +423,10 @@ class CloneClient(HandlerSet):
 
         Use it as `async with client.keep(...)`, or `start` and `release` it; see `Kept`. With
         `exclusive` only one client at a time has the key, which makes it a lease, or an election.
-        At most MAX_KEPT a client, see TooManyKept. Raises ValueError for a ttl below a second.
+        At most MAX_KEPT a client, see TooManyKept. Raises ValueError for a ttl below a second, and
+        where a model has none.
         """
-        self._check_writing(to_bytes(key))
+        self._check_writing(to_bytes(key), ttl)
         rules = Keeping(ttl, exclusive=exclusive)
         return Kept(self, self._keeps, to_bytes(key), to_bytes(value), rules)
 
@@ -442,11 +441,13 @@ class CloneClient(HandlerSet):
             self._alarm.at(self.protocol.deadline)  # that may be the next thing that is due
         return future
 
-    def _check_writing(self, key: bytes) -> None:
+    def _check_writing(self, key: bytes, ttl: float | None = None) -> None:
         self._check_running()
         self.reactor.check_thread()  # too late at the socket: it would be sent again, by the loop
         if self.dialect.updates is None:
             raise ReadOnly(f"{self.name}: this model takes no updates from clients")
+        if ttl is not None and not self.dialect.form.full:
+            raise ValueError("this model has no ephemeral values")
         self._keeps.check_free(key)
 
     def _check_running(self) -> None:

@@ -199,8 +199,9 @@ class CloneServer(HandlerSet):
     # What an operator orders
 
     def describe(self) -> dict[str, Any]:
-        """What this server is and holds."""
+        """What this server is and holds; `conflicts` are of a pair of which both were active."""
         figures = asdict(self.protocol.statistics())
+        figures["conditions_refused"] = figures.pop("conflicts")  # the pair has others
         alone = {"role": "alone", "state": figures.pop("state").value, "serving": True}
         pair = self.star.describe() if self.star is not None else alone
         return {"endpoint": self.endpoint, **figures, **pair, "diverged": self.diverged}

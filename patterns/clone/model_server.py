@@ -150,7 +150,7 @@ class ModelServer(HandlerSet):
         if not self.dialect.form.full:
             raise ValueError("this model has no ephemeral values")
         if not 0 < ttl <= MAX_TTL:
-            raise ValueError(f"ttl {ttl} is not in 0..{MAX_TTL}")
+            raise ValueError(f"ttl {ttl} is not above 0 and up to {MAX_TTL}")
         return self._update(key, encode_properties({"ttl": whole_seconds(ttl)}), body)
 
     def delete(self, key: bytes) -> int:

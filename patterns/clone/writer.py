@@ -74,7 +74,7 @@ class Writer:
         if len(uuid) != UUID_SIZE:
             raise ValueError(f"a uuid has {UUID_SIZE} bytes")
         if ttl is not None and not 0 < ttl <= MAX_TTL:
-            raise ValueError(f"ttl {ttl} is not in 0..{MAX_TTL}")
+            raise ValueError(f"ttl {ttl} is not above 0 and up to {MAX_TTL}")
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout {timeout} is not above 0")
         self._interest.check(key)

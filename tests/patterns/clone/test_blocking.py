@@ -305,6 +305,27 @@ def test_cl_9_no_increment_is_lost_among_threads(clone, key):
     assert clone.get(key) is None
 
 
+@pytest.mark.parametrize(("reading", "left"), [(1.5, [0.5]), (2.5, [])])
+def test_an_update_takes_what_it_has_waited_to_read_off_the_time_to_write(
+    monkeypatch, reading, left
+):
+    clock, limits = [0.0], []
+
+    class Slow(Clone):
+        def entry(self, key, timeout=None):
+            clock[0] += reading
+            return b"0", 1
+
+        def set(self, *arguments, timeout=None, **options):
+            limits.append(timeout)
+            raise WriteError("timeout")
+
+    monkeypatch.setattr("patterns.clone.blocking.monotonic", lambda: clock[0])
+    with pytest.raises(TimeoutError if not left else WriteError):
+        Slow(NOBODY, timeout=2.0).update("/key", lambda value: "1")
+    assert limits == left
+
+
 def test_cl_9_each_thread_hears_its_own_answers(clone, key):
     wrong = []
 

@@ -373,6 +373,8 @@ def test_three_frames_have_no_room_for_a_ttl(service, model):
     if model is not model2:
         with pytest.raises(ValueError, match="no ephemeral values"):
             join(service, model).set(b"key", b"body", ttl=1)
+        with pytest.raises(ValueError, match="no ephemeral values"):
+            join(service, model).keep(b"key", b"body", ttl=1)
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), 1e99])
