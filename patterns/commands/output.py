@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
+
+# What an operator can do about an endpoint that libzmq does not take.
+_HINTS = {
+    errno.EADDRINUSE: "end what listens there, or choose another port",
+    errno.ENODEV: "bind an address or an interface of this machine, or * for all of them",
+    errno.EADDRNOTAVAIL: "bind an address or an interface of this machine, or * for all of them",
+    errno.EACCES: "choose a port above 1023, or a path that you may write",
+}
 
 
 def output_failed(error: OSError) -> Exception:
@@ -10,6 +20,12 @@ def output_failed(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
         return error
     return click.ClickException(f"cannot write to standard output: {error.strerror}")
+
+
+def start_failed(error: Exception) -> click.ClickException:
+    """Return what a command raises that cannot start: the reason, and what helps if it is known."""
+    hint = _HINTS.get(getattr(error.__cause__, "errno", 0))
+    return click.ClickException(f"{error}: {hint}" if hint else str(error))
 
 
 def file_failed(error: OSError) -> click.ClickException:

@@ -16,6 +16,7 @@ from patterns.commands.exit_codes import NoAnswer
 from patterns.commands.finite import Finite, Seconds
 from patterns.commands.lines import read_lines
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.output import start_failed
 from reactor import Policy, Reactor, ReactorError, Stream, StreamHandler
 from reactor.endpoints import Side, parse_endpoints
 
@@ -121,7 +122,7 @@ def pub(
     try:
         asyncio.run(sender.run(endpoints, bodies, wait))
     except ReactorError as error:
-        raise click.ClickException(str(error)) from error
+        raise start_failed(error) from error
 
 
 class _Sender:

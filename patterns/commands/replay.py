@@ -11,6 +11,7 @@ from patterns.commands.endpoints import Endpoint
 from patterns.commands.exit_codes import DATA_EXIT_CODES
 from patterns.commands.finite import Finite
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.output import start_failed
 from patterns.espresso import RecordingError, Replay
 from reactor import Reactor, ReactorError, run
 
@@ -84,7 +85,7 @@ def replay(
     try:
         run(player, on_ready=ready, stop_timeout=_LINGER_SECONDS)
     except ReactorError as error:
-        raise click.ClickException(str(error)) from error
+        raise start_failed(error) from error
     click.echo(f"{player.sent} messages, at most {player.latest:.3f} s late", err=True)
     if player.reader.torn_bytes:
         click.echo(f"the recording is cut off after {player.reader.good_bytes} bytes", err=True)

@@ -11,6 +11,7 @@ import click
 import structlog
 
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.output import start_failed
 from reactor import Handler, HandlerSet, ReactorError, run
 
 
@@ -31,7 +32,7 @@ def serve(server: HandlerSet, endpoints: Callable[[], Iterable[str]], *others: H
     try:
         run(server, *others, on_ready=announce)
     except ReactorError as error:
-        raise click.ClickException(str(error)) from error
+        raise start_failed(error) from error
     log.info("stopped", **asdict(server.statistics(), dict_factory=_as_words))
 
 

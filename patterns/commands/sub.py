@@ -14,7 +14,7 @@ from patterns.commands.endpoints import Endpoint
 from patterns.commands.exit_codes import NoAnswer
 from patterns.commands.finite import Seconds
 from patterns.commands.logs import log_to_stderr
-from patterns.commands.output import output_failed, printable
+from patterns.commands.output import output_failed, printable, start_failed
 from patterns.commands.pub import FEED, endpoint_options, endpoints_of, tell_bound
 from patterns.last_value_cache import ConflatingSubscriber
 from patterns.last_value_cache.subscriber import CONFLATED
@@ -131,7 +131,7 @@ def sub(
     try:
         run(subscriber, on_ready=lambda reactor: printer.begin(reactor, subscriber, endpoints))
     except (ReactorError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise start_failed(error) from error
     if isinstance(subscriber, _Guarded) and subscriber.diagnosis is not None:
         raise SnailDeath(str(subscriber.diagnosis))
     printer.finish()

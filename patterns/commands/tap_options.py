@@ -13,7 +13,7 @@ import click
 from patterns.commands.endpoints import Endpoint
 from patterns.commands.finite import Finite
 from patterns.commands.logs import log_to_stderr
-from patterns.commands.output import file_failed
+from patterns.commands.output import file_failed, start_failed
 from patterns.espresso import Direction, Filter
 from patterns.espresso.handlers import MONITOR
 from reactor import HandlerSet, Reactor, ReactorError, run
@@ -104,7 +104,7 @@ def run_reader(
     except OSError as error:
         raise file_failed(error) from error
     except ReactorError as error:
-        raise click.ClickException(str(error)) from error
+        raise start_failed(error) from error
 
 
 def wall_clock() -> float:

@@ -16,6 +16,7 @@ from patterns.commands.chaos.run import Plan, play
 from patterns.commands.children import ChildFailed, until_told
 from patterns.commands.finite import Finite
 from patterns.commands.logs import log_to_stderr
+from patterns.commands.output import file_failed
 from patterns.commands.replication_options import ack_option, policy_of, without_peer_option
 
 
@@ -99,7 +100,10 @@ def chaos(
     """
     log_to_stderr("error")
     folder = output or Path(tempfile.mkdtemp(prefix="reactor-chaos-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_failed(error) from error
     if any(folder.iterdir()):
         raise click.UsageError(f"--output: {folder} is not empty.")
     plan = Plan(

@@ -535,7 +535,7 @@ def test_m_11_a_server_without_epochs_in_place_of_ours_is_believed(service, mode
 
 
 def test_m_3_model_three_in_five_frames(service):
-    """M-3: as the Guide's second pair of programs of model three has them."""
+    """M-3, R12-1: as the Guide's second pair of programs of model three has them."""
     dialect = dataclasses.replace(model3.DIALECT, form=FULL)
     server = serve(service, model3, dialect=dialect)
     dealer, publisher = service.dealer(), push(service)

@@ -109,6 +109,13 @@ def test_an_address_in_use_is_one_clear_line(reactor_command, context):
     (line,) = result.stderr.splitlines()
     assert f"cannot bind {endpoint}" in line
     assert "in use" in line
+    assert line.endswith(": end what listens there, or choose another port")
+
+
+def test_an_address_of_somewhere_else_is_told_so(reactor_command):
+    result = reactor_command("serve", "lvc", "--backend", "tcp://no.such.host.invalid:5555")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.rstrip().endswith("of this machine, or * for all of them")
 
 
 @pytest.mark.parametrize("endpoint", ["5558", "tcp:5558", "tcp://127.0.0.1:x", ""])

@@ -28,6 +28,14 @@ def test_a_folder_with_something_in_it_is_wrong_usage(tmp_path):
     assert "is not empty" in result.output
 
 
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "folder"
+    result = CliRunner().invoke(chaos, ["--output", str(folder)])
+    assert result.exit_code == 1
+    assert result.output == f"Error: {folder}: Not a directory\n"
+
+
 @pytest.fixture
 def plans(monkeypatch, tmp_path):
     """The plans of the runs that are begun, and go no further."""
