@@ -44,8 +44,8 @@ _PROGRESS_SECONDS = 5.0
     "--jobs",
     type=click.IntRange(min=1),
     default=os.cpu_count() or 1,
-    help="How many processes.",
-    show_default="one a core",
+    help="How many processes.  [default: one a core]",
+    show_default=False,
 )
 @click.option(
     "--output",

@@ -99,7 +99,7 @@ class Espresso(HandlerSet):
         )
         self._wall_clock = wall_clock
         self._pump: Pump | None = None
-        self._open_taps: list[Callable[[Record], None]] = []
+        self._open_taps: list[tuple[Tap, Callable[[Record], None]]] = []
 
     def build(self) -> Iterable[Handler]:
         """Open the endpoints; taps are opened when messages can pass."""
@@ -165,7 +165,7 @@ class Espresso(HandlerSet):
     def update_capture(self) -> None:
         """Capture if any tap wants records: called when what they want may have changed."""
         wanting = [tap for tap in self.taps if tap.wants_records]
-        self._open_taps = [tap.offer for tap in wanting]
+        self._open_taps = [(tap, tap.offer) for tap in wanting]
         self._running_pump().set_capture(bool(wanting))
 
     def pause(self) -> None:
@@ -237,8 +237,12 @@ class Espresso(HandlerSet):
             if redacted is None:
                 return
             record = redacted
-        for offer in self._open_taps:
-            offer(record)
+        for tap, offer in self._open_taps:
+            try:
+                offer(record)
+            except Exception as error:
+                tap.dropped += 1
+                self.tap_failed(tap, error)
 
     def _redacted(self, record: Record) -> Record | None:
         """Return what the taps may see; nothing, if the hook does not say."""

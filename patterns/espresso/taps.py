@@ -68,7 +68,8 @@ class Tap:
     def deliver(self, record: Record) -> bool:
         """Take a record at once: True when it is delivered, False when it waits or is dropped.
 
-        Who returns False counts in `dropped`, or later in `delivered`. Must not block.
+        Who returns False counts in `dropped`, or later in `delivered`. Must not block. When it
+        raises, the record counts as dropped, and the other taps get it all the same.
         """
         return True
 

@@ -61,9 +61,9 @@ from patterns.commands.logs import log_to_stderr
 def blackbox(boxes: tuple[str, ...], as_json: bool, **options: float) -> None:
     """Compare a black box with one plain subscriber that does the same work.
 
-    A publisher sends as fast as it is let to 1,000 topics; the two take turns, each with processes
+    A publisher sends to 1,000 topics, as fast as it is let; the two take turns, each with processes
     of its own, on 127.0.0.1. The table has medians, the lowest and highest round in brackets. One
-    round takes about 2 x SECONDS + 2; the whole, 15 seconds by default.
+    round takes about 2 x SECONDS + 2; the whole, by default, less than 20 s.
 
     Use a quiet machine with a core for each worker: two workers on one core gain nothing.
 

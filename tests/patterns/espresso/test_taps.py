@@ -136,6 +136,24 @@ def test_a_callback_that_raises_disturbs_nobody(rig):
     assert r.espresso.statistics().errors == 3
 
 
+def test_a_tap_of_ones_own_that_raises_disturbs_nobody_and_is_counted(rig):
+    class Fails(Tap):
+        def deliver(self, record):
+            raise ValueError("no")
+
+    seen = []
+    r = rig(taps=[Fails(), HandlerTap(seen.append)])
+    r.publish(b"A", b"B")
+    assert (len(seen), len(r.arrived)) == (3, 2)
+    counted = r.espresso.statistics()
+    assert counted.errors == 3
+    assert (counted.taps[0].matched, counted.taps[0].delivered, counted.taps[0].dropped) == (
+        3,
+        0,
+        3,
+    )
+
+
 def test_an_endpoint_drops_what_a_stopped_reader_cannot_hold_and_counts_it(rig):
     tap = EndpointTap(TAP, Filter(prefix=b"A"), high_water_mark=5)
     r = rig(taps=[tap])
