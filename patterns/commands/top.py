@@ -54,8 +54,12 @@ def top(monitor: str, count: int | None, timeout: float) -> None:
 
     reader = StatusReader(monitor, show)
 
+    gave_up = False
+
     def give_up() -> None:
+        nonlocal gave_up
         if not shown:
+            gave_up = True
             reader.reactor.stop()
 
     def ready(reactor: Reactor) -> None:
@@ -65,7 +69,7 @@ def top(monitor: str, count: int | None, timeout: float) -> None:
         run_reader(reader, on_ready=ready)
     if failure is not None:
         raise output_failed(failure)
-    if not shown:
+    if gave_up:
         raise NoAnswer(f"no Espresso has answered at {monitor} within {timeout:g} s")
 
 

@@ -79,7 +79,8 @@ class Replays:
     def receive_sent(self, page: Page, count: int) -> None:
         """The first `count` messages of the page have been sent."""
         if count:
-            page.lap.after = page.messages[count - 1][0]
+            # Its topic: a message of one frame goes on behind that, where other topics may be.
+            page.lap.after = self._values.topic_of(page.messages[count - 1])
             page.lap.refused_since = None
 
     def receive_refusal(self, page: Page, now: float) -> bool:

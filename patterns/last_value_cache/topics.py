@@ -52,7 +52,9 @@ class SortedTopics:
             return not topic.startswith(prefix) or (last is not None and topic > last)
 
         found: list[bytes] = []
-        start, first = (prefix, bisect_left) if after is None else (after, bisect_right)
+        start, first = (prefix, bisect_left)
+        if after is not None and after >= prefix:
+            start, first = (after, bisect_right)
         for index in range(self._block_of(start), len(self._blocks)):
             block = self._blocks[index]
             begin = first(block, start)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 from contextlib import suppress
 
@@ -141,6 +142,18 @@ def test_top_without_an_answer_is_status_3(reactor_command):
     result = reactor_command("top", "--monitor", "ipc:///nowhere/at/all", "--timeout", "0.1")
     assert result.exit_code == 3
     assert "ipc:///nowhere/at/all" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_top_that_has_found_no_espresso(start_process, number):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        top = start_process("top", "--monitor", endpoint, "--timeout", "60")
+        listener.settimeout(SECONDS)
+        with listener.accept()[0]:
+            top.send_signal(number)
+            assert top.communicate(timeout=3.0) == ("", "")
+    assert top.returncode == 0
 
 
 @pytest.mark.parametrize("source", ["--monitor", "--publisher"])

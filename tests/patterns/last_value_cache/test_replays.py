@@ -1,5 +1,6 @@
 """What is owed to new subscribers of many topics: no socket, no clock."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +95,20 @@ def test_who_joins_on_the_second_way_gets_all_as_well():
     assert send(replays, 1) + send(replays, 1) == [b"d", b"a"]
     replays.receive_subscription(b"")
     assert send_all(replays) == [b"b", b"c", b"d", b"a"]
+
+
+@pytest.mark.parametrize("prefix", [b"", b"A ", b"A 5"])
+def test_a_page_may_end_with_a_message_that_says_more_than_its_topic(prefix):
+    """With a separator, the messages of one frame: `A 5.` is of the topic `A `, before `A 3`."""
+    values = LastValues(separator=b" ")
+    for frames in ([b"A 5."], [b"A 3", b"1"], [b"A 5", b"1"], [b"A 50", b"1"], [b"B", b"1"]):
+        values.update(frames)
+    replays = Replays(values, PATIENCE)
+    replays.receive_subscription(prefix)
+    expected = [message[0] for message in values.matching(prefix)]
+    assert send(replays, limit=1) == [b"A 5."]
+    replays.receive_subscription(prefix)  # somebody joins on the way: the rest, then the beginning
+    assert send_all(replays, limit=1) == [*expected[1:], b"A 5."]
 
 
 def test_the_end_of_the_last_subscription_ends_the_replay():
