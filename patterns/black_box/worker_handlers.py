@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from patterns.black_box.messages import (
 )
 from patterns.black_box.work import Work
 from reactor import Handler, HandlerSet, PeriodicHandler, Reactor, Stream, StreamHandler
+from reactor.errors import as_exception
 
 BEAT_SECONDS = 0.25
 GRACE_SECONDS = 2.0
@@ -132,16 +135,19 @@ class Worker(HandlerSet):
             waiting = self.work.on_message(frames)
             if waiting is not None and isawaitable(waiting):
                 return self._finish_one(waiting)
-        except Exception as error:
-            self._fail(error)
+        except (Exception, CancelledError) as error:
+            self._fail(as_exception(error))
         self.done += 1
         return None
 
     async def _finish_one(self, waiting: Awaitable[None]) -> None:
         try:
             await waiting
-        except Exception as error:
-            self._fail(error)
+        except (Exception, CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # ours: the worker is ended, and not something that the work has asked
+            self._fail(as_exception(error))
         self.done += 1
 
     def _fail(self, error: Exception) -> None:
@@ -159,8 +165,8 @@ class Worker(HandlerSet):
                 if pending is not None and isawaitable(pending):
                     self.reactor.spawn(self._run_after(self._finish_one(pending)))
                     return
-            except Exception as error:
-                self._fail(error)
+            except (Exception, CancelledError) as error:
+                self._fail(as_exception(error))
             self.done += 1
         self._busy = bool(waiting)
         self.report()

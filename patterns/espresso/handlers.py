@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from patterns.espresso.taps import Tap, TapStatistics
 from patterns.espresso.thread_pump import ThreadPump
 from reactor import Handler, HandlerSet, HandlerStatistics, ReactorError
 from reactor.channels import ZmqNetwork
+from reactor.errors import as_exception
 
 FRONTEND = "tcp://127.0.0.1:6000"
 BACKEND = "tcp://127.0.0.1:6001"
@@ -240,16 +242,16 @@ class Espresso(HandlerSet):
         for tap, offer in self._open_taps:
             try:
                 offer(record)
-            except Exception as error:
+            except (Exception, CancelledError) as error:
                 tap.dropped += 1
-                self.tap_failed(tap, error)
+                self.tap_failed(tap, as_exception(error))
 
     def _redacted(self, record: Record) -> Record | None:
         """Return what the taps may see; nothing, if the hook does not say."""
         assert self.redact is not None
         try:
             redacted = self.redact(record)
-        except Exception as error:
+        except (Exception, CancelledError) as error:
             self.redaction_errors += 1
             if self.redaction_errors == 1:  # what it does once, it does a million times
                 self.log.error("redaction failed: its records are withheld", exc_info=error)

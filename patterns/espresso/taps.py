@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from patterns.espresso.protocol import Filter, Gate, Record
 from patterns.espresso.record_file import FLUSH_SECONDS, MAX_FILE_BYTES, RecordFile
 from reactor import PeriodicTimer
+from reactor.errors import as_exception
 
 if TYPE_CHECKING:
     from patterns.espresso.handlers import Espresso
@@ -163,15 +165,15 @@ class HandlerTap(Tap):
         self.delivered += 1
         try:
             return self._callback(record)
-        except Exception as error:
-            self._failed(error)
+        except (Exception, CancelledError) as error:
+            self._failed(as_exception(error))
             return None
 
     async def _wait(self, waiting: Awaitable[None]) -> None:
         try:
             await waiting
-        except Exception as error:
-            self._failed(error)
+        except (Exception, CancelledError) as error:
+            self._failed(as_exception(error))  # nothing, and no more, once the tap is closed
         self._drain()
 
     def _failed(self, error: Exception) -> None:

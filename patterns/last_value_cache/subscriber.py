@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +46,7 @@ from reactor import (
     Stream,
     StreamHandler,
 )
+from reactor.errors import as_exception
 from reactor.handlers import Hook
 
 CONFLATED = "tcp://127.0.0.1:5559"
@@ -225,8 +228,8 @@ class ConflatingSubscriber(HandlerSet):
         for hook in hooks:
             try:
                 waiting = hook()
-            except Exception as error:
-                self._hook_failed(error)
+            except (Exception, CancelledError) as error:
+                self._hook_failed(as_exception(error))
                 continue
             if waiting is not None and isawaitable(waiting):
                 return waiting
@@ -236,8 +239,11 @@ class ConflatingSubscriber(HandlerSet):
         while waiting is not None:
             try:
                 await waiting
-            except Exception as error:
-                self._hook_failed(error)
+            except (Exception, CancelledError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # ours: the stream is closed, and not something that the hook has asked
+                self._hook_failed(as_exception(error))
             waiting = self._call_until_awaitable(hooks)
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from inspect import isawaitable
 from typing import Protocol
 
 from patterns.suicidal_snail.messages import BEAT_TOPIC, STAMP_MAGIC, MalformedMessage
 from reactor import PeriodicHandler, Stream, StreamHandler
+from reactor.errors import as_exception
 from reactor.handlers import Hook
 
 _AFTER_STAMPS = STAMP_MAGIC[:-1] + bytes([STAMP_MAGIC[-1] + 1])
@@ -68,8 +70,8 @@ class Feed(StreamHandler):
                 else:
                     frames.append(stamp)
                     waiting = self._receive_other(frames)
-            except Exception as error:
-                self._hook_failed(error)
+            except (Exception, CancelledError) as error:
+                self._hook_failed(as_exception(error))
             if waiting is not None and isawaitable(waiting):
                 stream.hold_until_done(waiting)
             if turn_is_over():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from patterns.suicidal_snail.protocol import SnailProtocol
 from patterns.suicidal_snail.squawks import squawk_of
 from reactor import Handler, HandlerSet, HandlerStatistics, Policy, Stream, StreamHandler
 from reactor.endpoints import parse_endpoints
+from reactor.errors import as_exception
 from reactor.handlers import Hook
 
 HIGH_WATER_MARK = 1000
@@ -238,8 +240,8 @@ class SnailSubscriber(HandlerSet):
     def _call_hook(self, hook: Callable[[Diagnosis], Hook], diagnosis: Diagnosis) -> None:
         try:
             self.reactor.spawn(hook(diagnosis))
-        except Exception as error:  # a hook that fails must not keep a snail alive
-            self._hook_failed(error)
+        except (Exception, CancelledError) as error:  # and no failure keeps a snail alive
+            self._hook_failed(as_exception(error))
 
     def _send_squawk(self, diagnosis: Diagnosis) -> None:
         if Reaction.SQUAWK not in self.reactions or self._squawk is None:

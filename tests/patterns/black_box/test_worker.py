@@ -16,15 +16,20 @@ SOURCE = "tcp://source:5557"
 ID = WorkerId(3, 1)
 
 
+# A CancelledError is that of something the work has asked: nobody cancels the work.
+each_error = pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+
+
 class Keep(Work):
     """Keeps the bodies; a body that begins with ! fails."""
 
-    def __init__(self):
+    def __init__(self, error=ValueError):
         self.bodies = []
+        self.error = error
 
     def on_message(self, frames):
         if frames[-1].startswith(b"!"):
-            raise ValueError(frames)
+            raise self.error(frames)
         self.bodies.append(frames[-1])
 
 
@@ -83,16 +88,18 @@ def test_work_knows_its_shard(fake_reactor):
     assert work.shard == 3
 
 
-def test_work_that_raises_is_counted_and_the_next_message_comes(fake_reactor):
-    work = Keep()
+@each_error
+def test_work_that_raises_is_counted_and_the_next_message_comes(fake_reactor, error):
+    work = Keep(error)
     bench = Bench(fake_reactor, work)
     bench.give(b"a", b"!", b"b")
     assert work.bodies == [b"a", b"b"]
     assert bench.last == (3, 1)
 
 
-def test_coroutine_work_takes_one_message_at_a_time_and_reports_on_the_way(fake_reactor):
-    work = Slow()
+@each_error
+def test_coroutine_work_takes_one_message_at_a_time_and_reports_on_the_way(fake_reactor, error):
+    work = Slow(error)
     bench = Bench(fake_reactor, work)
     bench.give(b"a", b"!", b"b")
     bench.loop.advance(1.5)

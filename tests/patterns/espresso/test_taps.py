@@ -123,17 +123,24 @@ def test_a_full_queue_drops_and_counts(rig):
     assert tap.statistics().dropped == 20
 
 
-def test_a_callback_that_raises_disturbs_nobody(rig):
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+@pytest.mark.parametrize("coroutine", [False, True])
+def test_a_callback_that_raises_disturbs_nobody(rig, error, coroutine):
+    """Nor itself: a CancelledError is that of something it has asked."""
     seen = []
 
     def fails(record):
-        raise ValueError("no")
+        raise error("no")
 
-    r = rig(taps=[HandlerTap(fails), HandlerTap(seen.append)])
+    async def fails_later(record):
+        fails(record)
+
+    r = rig(taps=[HandlerTap(fails_later if coroutine else fails), HandlerTap(seen.append)])
     r.publish(b"A", b"B")
     assert len(seen) == 3
     assert len(r.arrived) == 2
-    assert r.espresso.statistics().errors == 3
+    counted = r.espresso.statistics()
+    assert counted.errors == counted.taps[0].delivered == 3
 
 
 def test_a_tap_of_ones_own_that_raises_disturbs_nobody_and_is_counted(rig):

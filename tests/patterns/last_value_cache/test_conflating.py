@@ -126,15 +126,20 @@ def test_plain_subscribers_are_unaffected(reactor, feed, cache):
     assert len(keeper.messages) == 1
 
 
-def test_a_hook_that_raises_costs_no_credit(feed, cache, reactor):
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+@pytest.mark.parametrize("coroutine", [False, True])
+def test_a_hook_that_raises_costs_no_credit(feed, cache, reactor, coroutine, error):
     reactor.strict = False
     keeper = follow(reactor, credit=2)
 
-    def on_message(frames):
+    def fail(frames):
         keeper.messages.append(tuple(frames))
-        raise ValueError("a fault of the user's")
+        raise error("a fault of the user's")
 
-    keeper.on_message = on_message
+    async def fail_later(frames):
+        fail(frames)
+
+    keeper.on_message = fail_later if coroutine else fail
     with structlog.testing.capture_logs():
         publish(feed, reactor, *((b"%d" % number, b"1") for number in range(10)))
     assert len(keeper.messages) == 10
@@ -153,8 +158,9 @@ def test_a_cache_that_was_restarted_is_joined_anew_and_what_has_gone_is_told(rea
     assert (keeper.marks, keeper.statistics().joined) == ([2, 4], 2)
 
 
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
 @pytest.mark.parametrize("slow", [False, True])
-def test_what_has_gone_is_told_in_full_though_a_hook_raises(reactor, feed, cache, slow):
+def test_what_has_gone_is_told_in_full_though_a_hook_raises(reactor, feed, cache, slow, error):
     """Also when each deletion is a coroutine: one after the other, then the mark."""
     reactor.strict = False
     publish(feed, reactor, *((topic, b"1") for topic in (b"a", b"b", b"c")))
@@ -167,7 +173,7 @@ def test_what_has_gone_is_told_in_full_though_a_hook_raises(reactor, feed, cache
     def fail_at_a(frames):
         keeper.messages.append(tuple(frames))
         if frames[0] == b"a":
-            raise ValueError("a fault of the user's")
+            raise error("a fault of the user's")
 
     keeper.on_message = on_message if slow else fail_at_a
     for topic in (b"a", b"b", b"c"):

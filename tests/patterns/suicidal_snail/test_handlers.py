@@ -190,11 +190,16 @@ def bodies(reader):
     return [int(body) for _, body in reader.messages]
 
 
-def test_a_hook_that_raises_costs_one_message_of_those_that_came_together(fake_network):
+# A CancelledError is that of something a hook has asked: nobody cancels a hook.
+each_error = pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
+
+
+@each_error
+def test_a_hook_that_raises_costs_one_message_of_those_that_came_together(fake_network, error):
     class Picky(Reader):
         def on_message(self, frames):
             if frames[1] in (b"3", b"4"):
-                raise RuntimeError(frames[1])
+                raise error(frames[1])
             super().on_message(frames)
 
     with fake_reactor(fake_network) as reactor:
@@ -492,10 +497,11 @@ def test_it_raises_if_it_is_to(fake_network):
     assert caught.value.diagnosis is reader.found[0]
 
 
-def test_a_hook_that_fails_keeps_no_snail_alive(fake_network):
+@each_error
+def test_a_hook_that_fails_keeps_no_snail_alive(fake_network, error):
     class Broken(Reader):
         def on_snail(self, diagnosis):
-            raise RuntimeError("broken")
+            raise error("broken")
 
         def on_error(self, error):
             self.messages.append(error)
