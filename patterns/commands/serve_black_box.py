@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from patterns.black_box import BlackBox, Delivery, Feed, PumpingBox, QueuePolicy
 from patterns.black_box.direct import PUMP_HIGH_WATER_MARK
@@ -15,6 +18,9 @@ from patterns.commands.endpoints import Endpoint
 from patterns.commands.exit_codes import SERVER_EXIT_CODES
 from patterns.commands.finite import Seconds
 from patterns.commands.serving import serve
+
+# What a pump cannot do.
+_OF_KEYS = ("policy", "queue_limit", "delivery", "window", "late")
 
 
 @click.command("black-box", epilog=SERVER_EXIT_CODES)
@@ -102,8 +108,14 @@ from patterns.commands.serving import serve
     type=click.IntRange(min=0),
     help="Pin workers (processes) to cores, in turns. May be repeated.",
 )
+@click.pass_context
 def black_box(
-    feeds: tuple[str, ...], prefixes: tuple[str, ...], pump: bool, **options: Any
+    ctx: click.Context,
+    /,
+    feeds: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    pump: bool,
+    **options: Any,
 ) -> None:
     """Spread a feed over workers, and keep the order of each key.
 
@@ -116,7 +128,12 @@ def black_box(
     Two processes that call handle(frames) of prices.py:
       reactor serve black-box --feed tcp://127.0.0.1:5557 --work prices:handle
     """
-    wanted = tuple(prefix.encode() for prefix in prefixes)
+    if pump and (said := [name for name in _OF_KEYS if _is_said(ctx, name)]):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in said)
+        raise click.UsageError(f"{names}: for a box with keys, which --pump has not")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)  # as for a process worker, and for `python -m`
+    wanted = tuple(os.fsencode(prefix) for prefix in prefixes)
     sources = [Feed(feed, wanted) for feed in feeds]
     kind: WorkerKind = "processes" if options.pop("processes") else "threads"
     box: BlackBox | PumpingBox
@@ -125,6 +142,10 @@ def black_box(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     serve(box, lambda: box.bound_endpoints)
+
+
+def _is_said(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _keyed_box(feeds: Iterable[Feed], kind: WorkerKind, options: dict[str, Any]) -> BlackBox:

@@ -1,11 +1,16 @@
 """`reactor serve black-box`: ready when its workers are, books at the end, errors in a line."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import zmq
+
+from .conftest import ROOT
 
 SECONDS = 20.0
 KERNEL = "@tcp://127.0.0.1:*"
@@ -67,14 +72,36 @@ def test_it_ends_in_time_with_processes(start_process):
     [
         ((), "Missing option '--feed'"),
         (("--feed", KERNEL, "--work", "nothing"), "module:function"),
+        (("--feed", KERNEL, "--work", "nothing", "--prefix", "\udcff"), "module:function"),
         (("--feed", KERNEL, "--work", "a:b", "--threads", "--core", "0"), "processes have cores"),
         (("--feed", KERNEL, "--work", "a:b", "--policy", "wait"), "'wait' is not one of"),
+        (
+            ("--feed", KERNEL, "--work", "a:b", "--pump", "--late", "1", "--queue-limit", "9"),
+            "--queue-limit, --late: for a box with keys",
+        ),
     ],
 )
 def test_wrong_usage_is_explained(reactor_command, arguments, complaint):
     result = reactor_command("serve", "black-box", *arguments)
     assert result.exit_code == 2
     assert complaint in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["--processes", "--threads"])
+def test_work_is_found_where_the_command_is_called(tmp_path, kind):
+    """Also by a script in a folder of its own, as `reactor` is: Python looks there, not here."""
+    (tmp_path / "prices.py").write_text("def handle(frames): ...\n", encoding="utf-8")
+    words = ("serve", "black-box", "--feed", KERNEL, "--work", "prices:handle", kind)
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "patterns.commands", "-q", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline().startswith("ready ")
+        process.terminate()
+        assert process.wait(timeout=SECONDS) == 0
 
 
 def test_work_that_is_not_there_is_one_clear_line(start_process):
