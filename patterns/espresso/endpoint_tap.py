@@ -24,7 +24,8 @@ class EndpointTap(Tap):
 
     `style` says as which frames. For a reader that does not keep up, `high_water_mark` records
     wait; then records are dropped and counted, for all readers of this tap alike, so that the
-    count holds for each of them: give a reader that may be slow a tap of its own.
+    count holds for each of them: give a reader that may be slow a tap of its own. Raises ValueError
+    for a mark below 1.
     """
 
     def __init__(

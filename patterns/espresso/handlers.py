@@ -63,6 +63,8 @@ class Espresso(HandlerSet):
     the loop's best effort; `"loop"` moves them on the loop, with a record of each. Where libzmq
     has no steerable proxy, and on a fake network, it is the loop. With `count_subscribers=False`
     the table has 1 for every topic, and a socket that subscribes twice is forwarded exactly.
+
+    Raises ValueError for settings that make no sense.
     """
 
     name = "Espresso"

@@ -126,7 +126,8 @@ class Reader:
 
     The end is where the file ends or where the first damaged record begins: what a crash left
     behind a whole record, its torn tail, is not read. `torn_bytes` says how long that is, as far
-    as it was looked at, and `good_bytes` where a writer may go on.
+    as it was looked at, and `good_bytes` where a writer may go on. Raises RecordingError for what
+    does not begin as a recording.
     """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:

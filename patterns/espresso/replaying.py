@@ -49,6 +49,8 @@ class Replay(HandlerSet):
     to before `end` seconds and whose topic begins with one of `topics`; subscriptions in the
     recording are passed over. Nothing is dropped: a subscriber that does not keep up slows all.
     `on_done` is called at the end; the default stops the reactor.
+
+    Raises RecordingError for a file that is no recording, ValueError for a speed below 0.
     """
 
     def __init__(

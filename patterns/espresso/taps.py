@@ -100,6 +100,7 @@ class HandlerTap(Tap):
 
     A coroutine callback is awaited before the next. When the queue is full the newest record is
     dropped and counted. A callback that raises is logged, and the next record comes all the same.
+    Raises ValueError for a queue without room.
     """
 
     def __init__(

@@ -99,8 +99,8 @@ class LastValueCache(HandlerSet):
         linger: float = LINGER_SECONDS,
     ) -> None:
         super().__init__()
-        if high_water_mark < 1 or patience < 0:
-            raise ValueError("high_water_mark is at least 1 and patience is not negative")
+        if high_water_mark < 1 or not patience >= 0 or not linger >= 0:
+            raise ValueError("high_water_mark is at least 1, patience and linger are at least 0")
         self.frontend = frontend
         self.backend = backend
         self.conflated = conflated

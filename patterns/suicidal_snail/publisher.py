@@ -31,7 +31,8 @@ class Stamping(StreamHandler):
 
     The stream is an XPUB, so that guards can ask for beats; on a PUB there are stamps and no beats.
     `publisher` is a name of at most 8 bytes that is its own; without one it is eight random bytes,
-    and whoever is started anew is somebody else. `beat_interval` is in seconds.
+    and whoever is started anew is somebody else. `beat_interval` is in seconds. Raises ValueError
+    for a longer name.
 
     Wall time is read once, at the start, and goes on from there monotonically: setting the clock
     makes no message older.
@@ -148,7 +149,7 @@ class SnailPublisher(HandlerSet):
 
     `backend` (XPUB) binds for subscribers unless it is marked `>`. With `squawks`, a PULL that
     binds there collects what slow subscribers report. At most `high_water_mark` messages wait for
-    one subscriber, then it loses messages. The rest is as for `Stamping`.
+    one subscriber, then it loses messages. The rest, ValueError included, is as for `Stamping`.
     """
 
     def __init__(

@@ -407,7 +407,11 @@ def test_a_backend_that_cannot_be_bound_leaves_nothing_open(reactor, feed):
 
 
 @pytest.mark.parametrize(
-    "options", [{"high_water_mark": 0}, {"patience": -1}, {"max_topics": 0}, {"max_bytes": 0}]
+    "options",
+    [
+        *({"high_water_mark": 0}, {"max_topics": 0}, {"max_bytes": 0}),
+        *({"patience": -1}, {"patience": float("nan")}, {"linger": float("nan")}),
+    ],
 )
 def test_a_limit_that_makes_no_sense_is_an_error(options):
     with pytest.raises(ValueError, match="at least"):
