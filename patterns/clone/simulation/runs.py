@@ -145,7 +145,7 @@ class _Run:
             server.recorder.compare(server.protocol)
         self._check_service(now)
         if {server.star_state for server in self._cluster.servers} & {State.ACTIVE, State.PASSIVE}:
-            self._leaderless_since = None
+            self._end_outage(now)
         elif self._leaderless_since is None:
             self._leaderless_since = now
         if self._watches % _MEASURE_EVERY == 0:
@@ -153,6 +153,14 @@ class _Run:
         if now > HEAL + OPERATOR_SECONDS:
             self._help()
         self._simulation.loop.call_later(_WATCH_SECONDS, self._watch)
+
+    def _end_outage(self, now: float) -> None:
+        """Somebody leads or may take over; not thanks to an operator, but to one fault more."""
+        since, self._leaderless_since = self._leaderless_since, None
+        faults = [each for each in self._history.faults if self._history.concerns_servers(each)]
+        before = [each for each in faults if since is not None and each[0] <= since]
+        if since is not None and 2 <= len(before) < len(faults):
+            self._history.outages.append((since, now))
 
     def _check_service(self, now: float) -> None:
         """I11: of two servers one may be gone, if nothing else is wrong: the other one serves.

@@ -90,6 +90,17 @@ def test_i11_a_client_that_asks_is_needed_for_a_failover(no_failover):
     assert result.violations == ()
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_i11_a_third_fault_may_end_an_outage_before_an_operator_does(ends):
+    """As it kills who holds an old copy: then who has nothing leads (mixed, 11383561)."""
+    schedule = generate(11383561, "mixed")
+    steps = [each for each in schedule.steps if ends or each.kind != "power"]
+    assert len(schedule.steps) - len(steps) == (0 if ends else 1)
+    result = run(replace(schedule, steps=tuple(steps)))
+    assert (result.violations, result.promotions) == ((), 0 if ends else 1)
+    assert result.failed > 0
+
+
 def test_i11_it_takes_no_operator_after_one_fault(monkeypatch):
     """Here a passive server forgets at its peer's death that its copy is complete."""
     for event in (Event.REQUEST_PEER_SILENT, Event.PEER_GONE, Event.PEER_PRIMARY):
