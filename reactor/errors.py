@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
+
 
 class ReactorError(Exception):
     """Any error that the framework raises on purpose."""
@@ -37,6 +40,20 @@ def as_exception(error: BaseException) -> Exception:
     told = ReactorError("a hook has let a CancelledError out")
     told.__cause__ = error
     return told
+
+
+async def await_hook(waiting: Awaitable[None]) -> None:
+    """Await what a coroutine hook has returned; raises what it raises, a CancelledError as above.
+
+    Only who has cancelled the task itself, as a stop does, gets that as it is.
+    """
+    try:
+        await waiting
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise as_exception(error) from error
 
 
 class PeerError(ReactorError):

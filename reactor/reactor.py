@@ -15,7 +15,7 @@ import zmq
 
 from reactor.channels import Network, ZmqNetwork
 from reactor.endpoints import Side
-from reactor.errors import ReactorError, WrongThread, as_exception
+from reactor.errors import ReactorError, WrongThread, as_exception, await_hook
 from reactor.handlers import Handler, Hook
 from reactor.logs import get_logger
 from reactor.statistics import ReactorStatistics
@@ -504,13 +504,13 @@ def _first_awaitable(steps: Iterator[Hook]) -> Awaitable[None] | None:
 
 async def _run_logged(waiting: Awaitable[None]) -> None:
     try:
-        await waiting
+        await await_hook(waiting)
     except Exception as error:
         get_logger().error("hook failed", exc_info=error)
 
 
 async def _run_reporting(waiting: Awaitable[None], member: Handler) -> None:
     try:
-        await waiting
+        await await_hook(waiting)
     except Exception as error:
         member._hook_failed(error)

@@ -14,7 +14,7 @@ from typing import Any
 import zmq
 
 from reactor.channels import Channel
-from reactor.endpoints import Side, parse_endpoints
+from reactor.endpoints import Side, check_port, parse_endpoints
 from reactor.errors import (
     EndpointError,
     OptionError,
@@ -22,6 +22,7 @@ from reactor.errors import (
     StreamClosed,
     WrongThread,
     as_exception,
+    await_hook,
 )
 from reactor.logs import get_logger
 from reactor.statistics import StreamStatistics
@@ -134,27 +135,29 @@ class Stream:
     def bind(self, endpoint: str) -> str:
         """Bind and return the real endpoint, the kernel's port filled in; raises EndpointError."""
         self._check_usable()
-        self._allow_ipv6(endpoint)
+        self._prepare(endpoint)
         try:
             real = self._channel.bind(endpoint)
         except zmq.ZMQError as error:
-            raise EndpointError(f"{self.name}: cannot bind {endpoint}: {error.strerror}") from error
+            raise self._no("bind", endpoint, error) from error
         self.endpoints += (real,)
         return real
 
     def connect(self, endpoint: str) -> None:
         """Connect, now or when the peer is there; raises EndpointError for what never works."""
         self._check_usable()
-        self._allow_ipv6(endpoint)
+        self._prepare(endpoint)
         try:
             self._channel.connect(endpoint)
         except zmq.ZMQError as error:
-            raise EndpointError(
-                f"{self.name}: cannot connect {endpoint}: {error.strerror}"
-            ) from error
+            raise self._no("connect", endpoint, error) from error
         self.endpoints += (endpoint,)
 
-    def _allow_ipv6(self, endpoint: str) -> None:
+    def _prepare(self, endpoint: str) -> None:
+        try:
+            check_port(endpoint)
+        except ValueError as error:
+            raise EndpointError(f"{self.name}: {error}") from None
         if "://[" in endpoint:
             self.set_option(zmq.IPV6, 1)  # libzmq takes no address in brackets without it
 
@@ -175,10 +178,12 @@ class Stream:
         try:
             leave(endpoint)
         except zmq.ZMQError as error:
-            raise EndpointError(
-                f"{self.name}: cannot {verb} {endpoint}: {error.strerror}"
-            ) from error
+            raise self._no(verb, endpoint, error) from error
         self.endpoints = tuple(e for e in self.endpoints if e != endpoint)
+
+    def _no(self, verb: str, endpoint: str, error: zmq.ZMQError) -> EndpointError:
+        reason = zmq.strerror(error.errno or 0)  # `strerror` of the error names it once more
+        return EndpointError(f"{self.name}: cannot {verb} {endpoint}: {reason}")
 
     def set_option(self, option: int, value: int | bytes) -> None:
         """Set a socket option (zmq.SNDHWM, ...); raises OptionError where it does not fit."""
@@ -256,7 +261,7 @@ class Stream:
 
     def hold_until_done(self, waiting: Awaitable[None]) -> None:
         """Deliver nothing more until `waiting` is done; what it raises goes to `on_error`."""
-        self._held_by = self._loop.create_task(_await(waiting))
+        self._held_by = self._loop.create_task(await_hook(waiting))
         self._held_by.add_done_callback(self._release)
         self._update_receiving()
 
@@ -648,10 +653,6 @@ def _clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     """Return `loop.time`, or what asyncio's own loops call in it: 30 ns less a message."""
     plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
     return monotonic if plain else loop.time
-
-
-async def _await(waiting: Awaitable[None]) -> None:
-    await waiting
 
 
 def _option_name(option: int) -> str:

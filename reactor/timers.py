@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, Protocol
 
-from reactor.errors import as_exception
+from reactor.errors import as_exception, await_hook
 
 
 class TimerOwner(Protocol):
@@ -134,6 +134,6 @@ def next_due(due: float, interval: float, now: float) -> float:
 
 async def _guarded(waiting: Awaitable[None], on_error: Callable[[Exception], None]) -> None:
     try:
-        await waiting
+        await await_hook(waiting)
     except Exception as error:
         on_error(error)

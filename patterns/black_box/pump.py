@@ -119,7 +119,7 @@ class Pump(Handler):
         try:
             socket.bind(endpoint) if side == "bind" else socket.connect(endpoint)
         except zmq.ZMQError as error:
-            text = f"{self.name}: cannot {side} {endpoint}: {error.strerror}"
+            text = f"{self.name}: cannot {side} {endpoint}: {zmq.strerror(error.errno or 0)}"
             raise EndpointError(text) from error
         return str(socket.get_string(zmq.LAST_ENDPOINT))
 

@@ -1,4 +1,4 @@
-"""Endpoints on the command line: what is none, or has no such port, is wrong usage."""
+"""Endpoints on the command line: what is none is wrong usage."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import click
 from click.types import StringParamType
 
 from reactor.endpoints import parse_endpoints
-
-MAX_PORT = 65535
 
 
 class Endpoint(StringParamType):
@@ -29,8 +27,7 @@ class Endpoint(StringParamType):
         if not text and self.may_be_empty:
             return text
         try:
-            for _, endpoint in parse_endpoints([text], "connect"):
-                check_port(endpoint)
+            parse_endpoints([text], "connect")
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return text
@@ -47,13 +44,3 @@ class Control(Endpoint):
 def control_endpoint(text: str) -> str:
     """The endpoint of a control port; a number alone is a port of this machine."""
     return f"tcp://127.0.0.1:{text}" if text.isdigit() else text
-
-
-def check_port(endpoint: str) -> None:
-    """Raise ValueError for a port that TCP does not have: libzmq would take another one for it."""
-    transport, _, address = endpoint.partition("://")
-    if transport != "tcp":
-        return
-    port = address.rpartition(":")[2]
-    if port != "*" and not (port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
-        raise ValueError(f"{endpoint!r}: a port is a number from 0 to {MAX_PORT}, or *")

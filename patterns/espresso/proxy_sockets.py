@@ -80,4 +80,5 @@ class ProxySockets:
                 else:
                     socket.connect(endpoint)
         except (ValueError, zmq.ZMQError) as error:
-            raise EndpointError(f"{self._name}: cannot open {endpoints}: {error}") from error
+            reason = zmq.strerror(error.errno or 0) if isinstance(error, zmq.ZMQError) else error
+            raise EndpointError(f"{self._name}: cannot open {endpoints}: {reason}") from error

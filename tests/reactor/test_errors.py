@@ -194,9 +194,10 @@ class Server(HandlerSet):
 @pytest.mark.parametrize(
     ("endpoint", "reason"),
     [
-        ("@tcp://127.0.0.1:notaport", "cannot bind"),
+        ("@tcp://127.0.0.1:notaport", "a port is a number"),
+        ("@tcp://127.0.0.1:99999", "a port is a number from 0 to 65535"),
         ("@carrier-pigeon://coop", "cannot bind"),
-        (">tcp://", "cannot connect"),
+        (">tcp://", "a port is a number"),
         ("tcp://127.0.0.1:5555", "neither bind nor connect"),
         ("@5555", "is no endpoint"),
         ("", "is no endpoint"),
@@ -215,7 +216,7 @@ async def test_an_address_in_use_names_handler_stream_and_endpoint():
     async with Reactor() as reactor:
         taken = reactor.open_stream(zmq.PUB, "@tcp://127.0.0.1:*").endpoint
         with pytest.raises(
-            EndpointError, match=f"Server.out: cannot bind {taken}: Address already"
+            EndpointError, match=f"Server.out: cannot bind {taken}: Address already in use$"
         ):
             reactor.register(Server(f"@{taken}"))
 
@@ -275,6 +276,30 @@ def test_a_tick_that_lets_a_cancelled_error_out_is_followed_by_others(fake_react
     with structlog.testing.capture_logs() as logs:
         fake_reactor.loop.advance(3.0)
     assert (clock.ticks, clock.errors) == (3, 3)
+    assert all(isinstance(entry["exc_info"], ReactorError) for entry in logs)
+
+
+def test_a_coroutine_hook_that_lets_a_cancelled_error_out_is_told_like_any_other(fake_reactor):
+    """As when it awaits a task of its own that somebody has cancelled."""
+
+    class Waiting(Recorder):
+        async def on_message(self, frames):
+            task = asyncio.get_running_loop().create_task(asyncio.sleep(9))
+            task.cancel()
+            await task
+
+    class Clock(PeriodicHandler):
+        async def on_tick(self):
+            raise asyncio.CancelledError
+
+    handler, clock = Waiting(fake_reactor.open_stream(zmq.PULL)), Clock()
+    for each in (handler, clock):
+        fake_reactor.register(each)
+    handler.stream.deliver(b"1")
+    handler.stream.deliver(b"2")
+    with structlog.testing.capture_logs() as logs:
+        fake_reactor.loop.advance(2.0)
+    assert (handler.errors, clock.errors) == (2, 2)
     assert all(isinstance(entry["exc_info"], ReactorError) for entry in logs)
 
 
