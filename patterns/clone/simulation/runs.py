@@ -24,6 +24,8 @@ LONG_AGREEMENT_SECONDS = 75.0
 OPERATOR_SECONDS = 12.0
 # The other server of a pair serves by then, if a client asks (RFC: preferably under 10 seconds).
 FAILOVER_SECONDS = 10.0
+# So long after a switchover the server that has handed over may still be fetching its copy.
+MOMENT_SECONDS = 1.0
 _WATCH_SECONDS = 1.0
 _MEASURE_EVERY = 5
 
@@ -157,10 +159,21 @@ class _Run:
     def _end_outage(self, now: float) -> None:
         """Somebody leads or may take over; not thanks to an operator, but to one fault more."""
         since, self._leaderless_since = self._leaderless_since, None
-        faults = [each for each in self._history.faults if self._history.concerns_servers(each)]
-        before = [each for each in faults if since is not None and each[0] <= since]
-        if since is not None and 2 <= len(before) < len(faults):
+        troubles = self._troubles()
+        before = [each for each in troubles if since is not None and each <= since]
+        if since is not None and 2 <= len(before) < len(troubles):
             self._history.outages.append((since, now))
+
+    def _troubles(self) -> list[float]:
+        """When what leaves the pair without a complete copy has begun; it takes two.
+
+        A switchover is one for who dies just after it: for a moment the pair has one copy.
+        """
+        history = self._history
+        faults = [each[0] for each in history.faults if history.concerns_servers(each)]
+        orders = [each[0] for each in history.faults if each[2] == "switchover"]
+        near = [at for at in orders if any(at <= fault <= at + MOMENT_SECONDS for fault in faults)]
+        return faults + near
 
     def _check_service(self, now: float) -> None:
         """I11: of two servers one may be gone, if nothing else is wrong: the other one serves.
@@ -194,7 +207,7 @@ class _Run:
         best = max(servers, key=lambda server: server.protocol.sequence)
         now = self._simulation.loop.time()
         self._promotions += 1
-        if sum(map(self._history.concerns_servers, self._history.faults)) < 2:
+        if len(self._troubles()) < 2:
             self._history.violate("I11", now, "it takes an operator, after one fault at most")
         self._history.outages.append((self._leaderless_since, now))
         self._gives_up_at = now + LONG_AGREEMENT_SECONDS

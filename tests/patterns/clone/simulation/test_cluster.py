@@ -101,6 +101,17 @@ def test_i11_a_third_fault_may_end_an_outage_before_an_operator_does(ends):
     assert result.failed > 0
 
 
+@pytest.mark.parametrize(("later", "promotions"), [(0.0, 1), (0.5, 0)])
+def test_i11_who_dies_in_the_moment_after_a_switchover_leaves_no_complete_copy(later, promotions):
+    """The one that has handed over has not begun to follow; half a second later it does."""
+    schedule = generate(11470813, "mixed")
+    steps = tuple(
+        replace(each, at=each.at + later * (each.kind == "crash")) for each in schedule.steps
+    )
+    result = run(replace(schedule, steps=steps))
+    assert (result.violations, result.promotions) == ((), promotions)
+
+
 def test_i11_it_takes_no_operator_after_one_fault(monkeypatch):
     """Here a passive server forgets at its peer's death that its copy is complete."""
     for event in (Event.REQUEST_PEER_SILENT, Event.PEER_GONE, Event.PEER_PRIMARY):
