@@ -34,7 +34,7 @@ from patterns.clone.differences import difference, differences
 from patterns.clone.interest import Interest
 from patterns.clone.joining import Collection, Published
 from patterns.clone.levels import APPLIED, without_level
-from patterns.clone.losses import LossDetector, NumberWatch
+from patterns.clone.losses import LOST, LossDetector, NumberWatch
 from patterns.clone.messages import (
     HUGZ,
     MAX_BODY,
@@ -346,7 +346,7 @@ class ClientProtocol:
                 effects += difference(frames, previous)
         elif sequence > self._snapshot_sequence and self._writer.waits_for(frames[2]):
             # Its first publication would have ended it: that was lost, and not noticed yet.
-            return self._resync("lost updates", now)
+            return self._resync(LOST, now)
         else:
             self._discarded += 1
         return [*effects, *self._writer.receive_answer(update.frames, sequence, now)]

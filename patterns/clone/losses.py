@@ -11,6 +11,8 @@ from __future__ import annotations
 from patterns.clone.interest import Interest
 from patterns.clone.messages import Heartbeat, epoch_of
 
+LOST = "lost updates"
+
 
 class LossDetector:
     """Watches one subscription from its beginning, for every subtree of the client.
@@ -36,7 +38,7 @@ class LossDetector:
         self._last = sequence
         if epoch_of(sequence) != epoch_of(last):
             return "new epoch"
-        return "lost updates" if self._interest.everything and sequence != last + 1 else ""
+        return LOST if self._interest.everything and sequence != last + 1 else ""
 
     def receive_snapshot(self, sequence: int) -> str:
         """The number of a snapshot: the first heartbeat has proved that nothing lies between."""
@@ -57,7 +59,7 @@ class LossDetector:
             return "new epoch"
         lost = self._interest.everything and beat.sequence > self._last
         self._last = beat.sequence
-        return "lost updates" if lost else ""
+        return LOST if lost else ""
 
     def _receive_count(self, beat: Heartbeat) -> str:
         if beat.updates is None:
@@ -65,7 +67,7 @@ class LossDetector:
         before = self._updates.get(beat.subtree)
         expected = None if before is None else before + self._received[beat.subtree]
         self._updates[beat.subtree], self._received[beat.subtree] = beat.updates, 0
-        return "lost updates" if expected not in (None, beat.updates) else ""
+        return LOST if expected not in (None, beat.updates) else ""
 
 
 class NumberWatch:
@@ -91,7 +93,7 @@ class NumberWatch:
             return self._check_seam()
         if sequence <= newest:
             return "server restarted"
-        return "lost updates" if self._everything and sequence != newest + 1 else ""
+        return LOST if self._everything and sequence != newest + 1 else ""
 
     def receive_snapshot(self, sequence: int) -> str:
         """The number of a snapshot: the subscription must go on where it ends, or before."""
@@ -105,4 +107,4 @@ class NumberWatch:
     def _check_seam(self) -> str:
         if not self._everything or self._first is None or self._snapshot is None:
             return ""
-        return "lost updates" if self._first > self._snapshot + 1 else ""
+        return LOST if self._first > self._snapshot + 1 else ""

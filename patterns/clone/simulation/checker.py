@@ -10,8 +10,9 @@ from patterns.clone.simulation.promises import check_promises, why_gone
 
 # How long two servers may both be active after whatever kept them apart has ended.
 DETECTION_SECONDS = 6.0
-# After the last fault, writers have an active server again by then.
-RECOVERY_SECONDS = 6.0
+# After the last fault, writers have an active server again by then, and that a passive one: if the
+# snapshot for it was lost, this says so after a heartbeat and five seconds.
+RECOVERY_SECONDS = 6.5
 # After an outage that an operator has ended: clients pause ever longer while there is nobody.
 COMEBACK_SECONDS = 20.0
 # What a server has accepted its peer knows by then, of two actives that hear each other again; or

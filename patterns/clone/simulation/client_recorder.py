@@ -17,6 +17,7 @@ from patterns.clone.client_effects import (
 )
 from patterns.clone.interest import Interest
 from patterns.clone.levels import REPLICATED
+from patterns.clone.losses import LOST
 from patterns.clone.messages import epoch_of
 from patterns.clone.simulation.history import DRIFT, History, Write, pair_hash
 from patterns.clone.store import KeyValueStore
@@ -47,6 +48,7 @@ class ClientRecorder:
     def __init__(self, history: History, name: str, clock: Callable[[], float]) -> None:
         self.view: dict[bytes, bytes] = {}  # rebuilt from the events alone
         self.writing: Write | None = None
+        self.squeezed = False  # whether its queues are so short that it may lose updates
         self._history = history
         self._name = name
         self._clock = clock
@@ -96,8 +98,11 @@ class ClientRecorder:
                     self._answered(uuid, None, reason, number)
                 case Live():
                     self._joined()
-                case Stale():
+                case Stale(reason):
                     self._differs_since = None
+                    if self.squeezed and reason == LOST:
+                        fault = (self.now, self.now, "loss", (self._name,))
+                        self._history.faults.append(fault)
                 case _:
                     pass
         if self._protocol.live:

@@ -114,6 +114,7 @@ class Cluster:
             jitter=node.random.random,
         )
         client.squeeze = self.schedule.squeeze
+        client.recorder.squeezed = bool(self.schedule.squeeze)
         return client
 
     # What is done

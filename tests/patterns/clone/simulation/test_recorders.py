@@ -2,9 +2,10 @@
 
 import pytest
 
-from patterns.clone.client_effects import Expired, WriteAcknowledged
+from patterns.clone.client_effects import Expired, Stale, WriteAcknowledged
 from patterns.clone.client_protocol import ClientProtocol, ClientState
 from patterns.clone.levels import with_level
+from patterns.clone.losses import LOST
 from patterns.clone.messages import encode_sequence, heartbeat, make_sequence, refusal
 from patterns.clone.replication import Replication, ReplicationPolicy
 from patterns.clone.simulation.client_recorder import ClientRecorder
@@ -331,3 +332,15 @@ def test_i6b_a_client_believes_what_no_server_has_promised(pair):
     pair.history.writes[frames[2]] = write
     recorder_of(pair, 1).see([WriteAcknowledged(frames[2], seq(1))])
     assert "I6b" in pair.found
+
+
+@pytest.mark.parametrize(
+    ("squeezed", "reason", "noted"),
+    [(True, LOST, ["loss"]), (False, LOST, []), (True, "server silent", [])],
+)
+def test_a_loss_is_a_fault_of_a_client_whose_queues_are_short(pair, squeezed, reason, noted):
+    """There it is nobody's mistake, and keeps the client away for ever longer (mixed, 11532151)."""
+    recorder = recorder_of(pair, 1)
+    recorder.squeezed = squeezed
+    recorder.see([Stale(reason)])
+    assert [kind for _, _, kind, nodes in pair.history.faults if nodes == ("client-0",)] == noted
