@@ -114,7 +114,8 @@ def _check_lifetime(history: History, before: Entry, entry: Entry) -> None:
         history.violate("I12", entry.at, text)
     due = before.at + before.ttl * (1 + DRIFT)
     late = before.ttl and entry.at > due + EXPIRY_GRACE_SECONDS
-    if late and _led(history, due, entry.at) > EXPIRY_GRACE_SECONDS:
+    waited = _stood_still(history, before.at, due)  # at a passive server, which counts from then
+    if late and _led(history, due, entry.at) > EXPIRY_GRACE_SECONDS + waited:
         text = f"{entry.key!r} was there for {lived:.3f} of {before.ttl} s"
         history.violate("I12", entry.at, text)
 
@@ -126,10 +127,13 @@ def _led(history: History, begin: float, end: float) -> float:
         ended = end if activity.ended is None else min(activity.ended, end)
         seconds += max(0.0, ended - max(activity.began, until))
         until = max(until, ended)
-    for fault in history.separations():
-        if fault[2] == "pause":
-            seconds -= max(0.0, min(fault[1], end) - max(fault[0], begin))
-    return seconds
+    return seconds - _stood_still(history, begin, end)
+
+
+def _stood_still(history: History, begin: float, end: float) -> float:
+    """For how many seconds a server stood still."""
+    pauses = (fault for fault in history.separations() if fault[2] == "pause")
+    return sum(max(0.0, min(fault[1], end) - max(fault[0], begin)) for fault in pauses)
 
 
 def _check_overlaps(history: History, now: float) -> None:
@@ -204,6 +208,8 @@ def _check_winners(history: History) -> None:
         rival = _rival(history, node, at)
         if rival is None or _began_anew(history, losers[0], rival):
             continue
+        if rival.node in history.set_back and history.began_below(rival.node, losers[-1]):
+            continue  # and went on in a newer epoch, of which a client knew
         ours, theirs = history.reach(losers[-1].sequence), history.reach(rival.sequence)
         lost = _accepted(history, ours, theirs, _known_until(history, rival, at))
         kept = _accepted(history, theirs, ours, at, own=True)

@@ -261,6 +261,16 @@ class History:
             for other in self.activities
         )
 
+    def began_below(self, node: str, known: Activity) -> bool:
+        """Whether a server began with nothing, in an older epoch than the peer's, unheard."""
+        return known.node != node and any(
+            each.node == node
+            and not each.fork
+            and each.epoch < known.epoch
+            and each.began > known.began
+            for each in self.activities
+        )
+
     def winner_over(self, loser: Activity) -> Activity:
         """The activity of the other server to which this one has yielded.
 

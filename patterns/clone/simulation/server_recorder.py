@@ -134,21 +134,11 @@ class ServerRecorder:
         known = self._history.by_epoch.setdefault(activity.epoch, activity)
         if known is activity:
             return
-        undone = known.died is not None or self._began_below(known)
+        undone = known.died is not None or self._history.began_below(self.name, known)
         if self.name in self._history.set_back and undone:
             self._history.void = True
         else:
             self.violate("I1", f"is active in epoch {activity.epoch}, as {known.node} was before")
-
-    def _began_below(self, known: Activity) -> bool:
-        """Whether this server began with nothing, in an older epoch than the peer's, unheard."""
-        return known.node != self.name and any(
-            each.node == self.name
-            and not each.fork
-            and each.epoch < known.epoch
-            and each.began > known.began
-            for each in self._history.activities
-        )
 
     def see(self, effects: list[Effect]) -> None:
         """The rules have decided this."""

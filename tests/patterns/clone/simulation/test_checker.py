@@ -410,6 +410,17 @@ def test_i12_a_value_was_there_long_after_its_time(story, body, expiry):
     assert story.verdict(activity) == ["I12"]
 
 
+@pytest.mark.parametrize(("resumed", "found"), [(11.0, []), (6.0, ["I12"])])
+def test_i12_an_update_may_have_waited_at_a_passive_server_that_stood_still(story, resumed, found):
+    """Which counts its time from when it takes it (mixed, 11672457)."""
+    first = story.lead("primary", 1)
+    story.fault("pause", 0.0, resumed, "backup")
+    story.put(first, ttl=20.0)
+    story.now = 44.0
+    story.put(first, body=b"", expiry=True)
+    assert story.verdict(first) == found
+
+
 def test_i12_nothing_expires_while_nobody_leads_or_who_does_stands_still(story):
     first = story.lead("primary", 1)
     story.put(first, ttl=2.0)
@@ -523,6 +534,28 @@ def test_i15_who_began_with_nothing_yields_whatever_it_has_accepted(story):
     story.now = first.ended = first.yielded = 6.0
     first.reported |= {entry.uuid for entry in first.entries}
     assert story.verdict(other) == []
+
+
+@pytest.mark.parametrize(("set_back", "found"), [(True, []), (False, ["I15"])])
+def test_i15_who_has_lost_its_memory_while_its_clock_was_behind_may_win(story, set_back, found):
+    """A client told it of the other one's epoch before that could (mixed, 11657979)."""
+    before = story.lead("primary", 1)
+    kept = story.put(before, b"both")
+    story.now = before.ended = before.died = 0.1
+    first = story.lead("backup", 5, kept.sequence, base_of(before))
+    story.fault("pause", 0.5, 7.9, "backup")
+    for number in range(50):
+        story.put(first, b"k%d" % number)
+    story.now = 1.0
+    anew = story.lead("primary", 2)
+    story.put(anew, b"x")
+    story.now = anew.ended = 2.0
+    last = story.lead("primary", 6, anew.entries[-1].sequence, base_of(anew))
+    if set_back:
+        story.history.set_back.add("primary")
+    story.now = first.ended = first.yielded = 8.0
+    first.reported |= {entry.uuid for entry in first.entries}
+    assert story.verdict(last) == found
 
 
 def test_i15_what_is_given_up_without_a_word(story):
