@@ -137,7 +137,7 @@ class BinaryStarProtocol:
         self._peer_epoch = max(self._peer_epoch, peer.progress.epoch)
         self._peer_expires_at = now + self.timeout
         if self._check_after_beat is not None:
-            if peer.heard <= self._check_after_beat:
+            if not self._answers(peer, self._check_after_beat):
                 # It waited in a queue while our loop stood still, and says nothing about now.
                 return effects
             self._conflict_after_beat = self._check_after_beat  # this is the answer
@@ -405,7 +405,7 @@ class BinaryStarProtocol:
         own, theirs = self._own(), peer.progress
         same = (own.epoch, own.sequence) == (theirs.epoch, theirs.sequence)
         # It has heard the last or the last but one that we have said.
-        return (same or not self.replicates) and peer.heard >= self._beats - 1
+        return (same or not self.replicates) and self._answers(peer, self._beats - 2)
 
     def _peer_active(self, peer: PeerState) -> Event:
         own = self._own()
@@ -432,7 +432,14 @@ class BinaryStarProtocol:
         """True if the peer has heard what we sent since we first saw that both are active."""
         if self._conflict_after_beat is None:
             self._conflict_after_beat = self._beats
-        return peer.heard > self._conflict_after_beat
+        return self._answers(peer, self._conflict_after_beat)
+
+    def _answers(self, peer: PeerState, beat: int) -> bool:
+        """True if the peer has heard a later beat than this one, of this process.
+
+        That of one before, which had sent more, is no answer.
+        """
+        return beat < peer.heard <= self._beats
 
     def _is_ahead(self, peer: PeerState) -> bool:
         """True if a peer that is not active holds more than we do."""

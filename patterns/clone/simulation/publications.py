@@ -52,19 +52,21 @@ def has_to_refuse(history: History, uuid: bytes, link: Replication) -> bool:
 _BROKEN_BY = {CONFLICT: "I22", UNREPLICATED: "I21", SUPERSEDED: "I8"}
 
 
-def broken_by_refusal(history: History, uuid: bytes, reason: str, link: Replication) -> str:
+def broken_by_refusal(
+    history: History, uuid: bytes, reason: str, link: Replication, *, was_late: bool = False
+) -> str:
     """The invariant that a server breaks as it refuses an update; "" if there is a cause.
 
-    Its peer follows it by `link`. A map is never full in a run. What a condition met, nobody knows
-    any more when the refusal leaves: another update may have been ordered since, or the other
-    server have refused it.
+    Its peer follows it by `link`, and `was_late` at this very instant. A map is never full in a
+    run. What a condition met, nobody knows any more when the refusal leaves: another update may
+    have been ordered since, or the other server have refused it.
     """
     write = history.writes.get(uuid)
     if write is None:
         return ""
     causes = {
         CONFLICT: write.compares,
-        UNREPLICATED: link.refuses,
+        UNREPLICATED: link.refuses or (was_late and link.policy.refuses),
         SUPERSEDED: _is_superseded(history, write),
     }
     return "" if causes.get(reason) else _BROKEN_BY.get(reason, "I11")

@@ -18,7 +18,7 @@ from patterns.clone.messages import (
     sequence_of,
 )
 from patterns.clone.replication import Replication
-from patterns.clone.server_effects import Effect, ReportDiverged
+from patterns.clone.server_effects import Effect, ReportDiverged, ReportReplication
 from patterns.clone.server_protocol import ServerProtocol, ServerState
 from patterns.clone.simulation.history import (
     EVERYTHING,
@@ -59,6 +59,7 @@ class ServerRecorder:
         self._held: list[Activity] = []  # those whose updates this process still stands for
         self._copy: Copy | None = None
         self._left_at: float | None = None  # serves nobody since then: it hands over
+        self._late_at: float | None = None  # when it last found that its peer does not confirm
         self._history = history
         self.name = name
         self._clock = clock
@@ -143,6 +144,8 @@ class ServerRecorder:
     def see(self, effects: list[Effect]) -> None:
         """The rules have decided this."""
         for effect in effects:
+            if isinstance(effect, ReportReplication) and not effect.in_sync:
+                self._late_at = self.now
             if isinstance(effect, ReportDiverged):
                 for held in self._held:
                     held.reported.update(entry[2] for entry in effect.entries)
@@ -201,7 +204,8 @@ class ServerRecorder:
         first = history.refused.setdefault(uuid, (activity, self.now))
         if first != (activity, self.now) or self.link is None:
             return
-        if broken := broken_by_refusal(history, uuid, reason, self.link):
+        was_late = self._late_at == self.now  # it may be in step again when the refusal leaves
+        if broken := broken_by_refusal(history, uuid, reason, self.link, was_late=was_late):
             self.violate(broken, f"refuses {uuid.hex()} as {reason}, without a cause")
 
     def _waits_for_its_peer(self, uuid: bytes) -> bool:

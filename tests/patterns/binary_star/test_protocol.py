@@ -649,6 +649,17 @@ class TestStall:
         star.receive_peer_state(leads, 60.1)
         assert not star.serving
 
+    def test_what_its_peer_has_heard_of_a_process_before_is_no_answer(self):
+        """That had sent more heartbeats than this one (mixed, 11761725)."""
+        star = server(PRIMARY, Progress(2, 9), state=State.ACTIVE)
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 9)), 1.0)
+        star.tick(9.0)
+        asked = PeerState.decode(star.heartbeat_frame()).beat
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 9), heard=asked + 20), 9.1)
+        assert not star.serving
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 9), heard=asked), 9.2)
+        assert star.serving
+
     def test_a_lone_server_that_stood_still_serves_again_after_the_timeout(self):
         star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
         star.tick(60.0)
@@ -833,7 +844,9 @@ class TestHandover:
         active.switchover(0.2)
         stranger = Progress(2, 5, 5, fork_epoch=1, fork_sequence=3)
         active.receive_peer_state(beat(BACKUP, State.ACTIVE, stranger), 0.3)
-        effects = active.receive_peer_state(beat(BACKUP, State.ACTIVE, stranger, heard=9), 0.3)
+        heard = PeerState.decode(active.heartbeat_frame()).beat
+        answer = beat(BACKUP, State.ACTIVE, stranger, heard=heard)
+        effects = active.receive_peer_state(answer, 0.3)
         assert ReportConflict(True, 6, 5, 1, 2) in effects
         assert kinds(effects)[-3:] == [BecomeActive, ResumeService, SendHeartbeat]
 

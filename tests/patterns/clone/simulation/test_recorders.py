@@ -8,6 +8,7 @@ from patterns.clone.levels import with_level
 from patterns.clone.losses import LOST
 from patterns.clone.messages import encode_sequence, heartbeat, make_sequence, refusal
 from patterns.clone.replication import Replication, ReplicationPolicy
+from patterns.clone.server_effects import ReportReplication
 from patterns.clone.simulation.client_recorder import ClientRecorder
 from patterns.clone.simulation.history import EVERYTHING, Entry, History, Write
 from patterns.clone.simulation.server_recorder import ServerRecorder
@@ -272,6 +273,18 @@ def test_i1_who_forgot_all_and_whose_clock_is_behind_may_use_an_epoch_of_its_pee
     other.number(seq(0))
     assert [text for text in pair.found if text == "I1"] == found
     assert pair.history.void is not bool(found)
+
+
+@pytest.mark.parametrize(("at", "found"), [(0.0, []), (-1.0, ["I21"])])
+def test_a_server_that_is_in_step_again_may_just_have_refused(pair, at, found):
+    """It found out and heard its peer within one instant (mixed, 11737565)."""
+    pair.active.link = link_of(pair, in_sync=True, refuses=True)
+    refused = want(pair, pair.store_update(1)) and update(2)
+    want(pair, refused)
+    pair.active.see([ReportReplication(False)])
+    pair.active._late_at += at
+    pair.active.published(refusal(refused, "unreplicated"))
+    assert pair.found == found
 
 
 def test_the_first_refusal_is_noted(pair):
