@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
+import zmq
+
 
 class ReactorError(Exception):
     """Any error that the framework raises on purpose."""
@@ -54,6 +56,11 @@ async def await_hook(waiting: Awaitable[None]) -> None:
         if task is not None and task.cancelling():
             raise
         raise as_exception(error) from error
+
+
+def reason_of(error: zmq.ZMQError) -> str:
+    """Why libzmq takes no endpoint, without pyzmq's " (addr=...)": who tells it names that."""
+    return (error.strerror or str(error)).partition(" (addr=")[0]
 
 
 class PeerError(ReactorError):

@@ -23,6 +23,7 @@ from reactor.errors import (
     WrongThread,
     as_exception,
     await_hook,
+    reason_of,
 )
 from reactor.logs import get_logger
 from reactor.statistics import StreamStatistics
@@ -182,8 +183,7 @@ class Stream:
         self.endpoints = tuple(e for e in self.endpoints if e != endpoint)
 
     def _no(self, verb: str, endpoint: str, error: zmq.ZMQError) -> EndpointError:
-        reason = zmq.strerror(error.errno or 0)  # `strerror` of the error names it once more
-        return EndpointError(f"{self.name}: cannot {verb} {endpoint}: {reason}")
+        return EndpointError(f"{self.name}: cannot {verb} {endpoint}: {reason_of(error)}")
 
     def set_option(self, option: int, value: int | bytes) -> None:
         """Set a socket option (zmq.SNDHWM, ...); raises OptionError where it does not fit."""

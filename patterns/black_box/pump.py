@@ -13,6 +13,7 @@ from patterns.black_box.private import PrivateEndpoint
 from patterns.black_box.spawning import check_cores
 from reactor import EndpointError, Handler
 from reactor.endpoints import Side, parse_endpoints
+from reactor.errors import reason_of
 from reactor.logs import get_logger
 
 # How long what was pumped already may take to reach the workers when the pump has stopped.
@@ -119,7 +120,7 @@ class Pump(Handler):
         try:
             socket.bind(endpoint) if side == "bind" else socket.connect(endpoint)
         except zmq.ZMQError as error:
-            text = f"{self.name}: cannot {side} {endpoint}: {zmq.strerror(error.errno or 0)}"
+            text = f"{self.name}: cannot {side} {endpoint}: {reason_of(error)}"
             raise EndpointError(text) from error
         return str(socket.get_string(zmq.LAST_ENDPOINT))
 

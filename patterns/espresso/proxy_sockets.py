@@ -80,5 +80,4 @@ class ProxySockets:
                 else:
                     socket.connect(endpoint)
         except (ValueError, zmq.ZMQError) as error:
-            reason = zmq.strerror(error.errno or 0) if isinstance(error, zmq.ZMQError) else error
-            raise EndpointError(f"{self._name}: cannot open {endpoints}: {reason}") from error
+            raise EndpointError(f"{self._name}: cannot open {endpoints}: {error}") from error
