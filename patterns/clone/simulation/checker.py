@@ -10,9 +10,10 @@ from patterns.clone.simulation.promises import check_promises, why_gone
 
 # How long two servers may both be active after whatever kept them apart has ended.
 DETECTION_SECONDS = 6.0
-# After the last fault, writers have an active server again by then, and that a passive one: if the
-# snapshot for it was lost, this says so after a heartbeat and five seconds.
-RECOVERY_SECONDS = 6.5
+# After the last fault, writers have an active server again by then, and that a passive one.
+RECOVERY_SECONDS = 6.0
+# If the snapshot for that one was lost, it says so after a heartbeat and five seconds.
+LOST_SNAPSHOT_SECONDS = 0.5
 # After an outage that an operator has ended: clients pause ever longer while there is nobody.
 COMEBACK_SECONDS = 20.0
 # What a server has accepted its peer knows by then, of two actives that hear each other again; or
@@ -292,8 +293,9 @@ def _check_answers(history: History) -> None:
         )
         wrong = (
             history.concerns_servers(each) or each[2] == "switchover" or write.client in each[3]
-            for each in _between(history, begin - RECOVERY_SECONDS, end)
+            for each in _between(history, begin - RECOVERY_SECONDS - LOST_SNAPSHOT_SECONDS, end)
             if each[2] not in ("clock", "junk")
+            and (each[2] == "drop" or each[1] >= begin - RECOVERY_SECONDS)
         )
         if not waited and not any(wrong):
             text = f"{write.client}'s write of {write.key!r} was given up, with nothing wrong"

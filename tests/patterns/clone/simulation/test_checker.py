@@ -193,6 +193,7 @@ def test_i11_a_write_is_given_up_with_nothing_wrong(story):
         ("clock", 12.0, 12.0, "client-0"),
         ("pause", 12.0, 13.0, "client-1"),
         ("cut", 5.0, 13.0 - RECOVERY_SECONDS - 0.1, "primary", "backup"),
+        ("drop", 5.0, 13.0 - RECOVERY_SECONDS - 0.6, "primary", "backup"),
     ],
 )
 def test_i11_what_keeps_no_write_from_its_answer_excuses_nothing(story, fault):
@@ -202,6 +203,16 @@ def test_i11_what_keeps_no_write_from_its_answer_excuses_nothing(story, fault):
     write = Write("client-0", 9, b"k", b"1", 13.0, answered=25.0, reason="timeout")
     story.history.writes[b"given up"] = write
     assert story.verdict(activity) == ["I11"]
+
+
+def test_i11_a_snapshot_that_was_lost_is_asked_for_again_after_six_seconds(story):
+    """And a little more, until then the pair has one copy (squeeze, 11572522)."""
+    story.copy_of_nothing("primary", "backup")
+    activity = story.lead("primary", 1)
+    story.fault("drop", 6.8, 13.0 - RECOVERY_SECONDS - 0.1, "primary", "backup")
+    write = Write("client-0", 9, b"k", b"1", 13.0, answered=13.1, reason="applied")
+    story.history.writes[b"only applied"] = write
+    assert story.verdict(activity) == []
 
 
 def test_i11_a_pair_that_has_just_switched_over_has_no_copy_for_a_moment(story):
