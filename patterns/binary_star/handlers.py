@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -82,6 +83,7 @@ class BinaryStar(HandlerSet):
         replicates: bool = False,
         received_all: Callable[[], Awaitable[None]] = _nothing_to_receive,
         control: str = "",
+        wall_clock: Callable[[], float] = time.time,  # noqa: TID251 - tells restarts apart only
     ) -> None:
         super().__init__()
         self.state_bind = state_bind
@@ -92,6 +94,7 @@ class BinaryStar(HandlerSet):
             2 * heartbeat if timeout is None else timeout,
             progress=progress,
             replicates=replicates,
+            beats_from=max(0, round(wall_clock() * 1000)),
         )
         self._service = service
         self._received_all = received_all

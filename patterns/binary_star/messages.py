@@ -69,8 +69,9 @@ class PeerState:
     """What a server says of itself in a heartbeat.
 
     `settled` is the epoch of the peer that lost to it in the last conflict. `beat` numbers the
-    sender's heartbeats, and `heard` is the last number it heard from the receiver: so the
-    receiver can tell a fresh heartbeat from one that waited in a queue. `interval_ms` is the time
+    sender's heartbeats, from the milliseconds of the wall clock on at which its process began, and
+    `heard` is the last number it heard from the receiver: so the receiver can tell an answer from
+    what waited in a queue, or was said to an earlier process. `interval_ms` is the time
     between the sender's heartbeats, `timeout_ms` the silence after which it gives its peer up.
     """
 

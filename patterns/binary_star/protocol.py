@@ -68,7 +68,8 @@ class BinaryStarProtocol:
     `heartbeat` and `timeout` are seconds; ValueError unless the first is shorter. `progress` tells
     how far the data has come, when asked; a service without data leaves it out. With `replicates`,
     a server that becomes passive is SYNCING until `receive_synchronised`; without, it is PASSIVE at
-    once.
+    once. Heartbeats are numbered from `beats_from` on, which is higher in each process of this
+    server than all that the one before it has sent.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class BinaryStarProtocol:
         *,
         progress: Callable[[], Progress] = Progress,
         replicates: bool = False,
+        beats_from: int = 0,
     ) -> None:
         if not 0 < heartbeat < timeout:
             raise ValueError(f"heartbeat {heartbeat} s must be shorter than timeout {timeout} s")
@@ -93,7 +95,7 @@ class BinaryStarProtocol:
         self._epoch = 0
         self._peer_epoch = 0  # the highest ever heard: a peer that restarts has forgotten it
         self._settled = 0
-        self._beats = 0
+        self._beats_from = self._beats = beats_from
         self._next_beat: float | None = None
         self._observed_at: float | None = None
         self._peer_expires_at = float("inf")
@@ -273,7 +275,7 @@ class BinaryStarProtocol:
             state=self.state,
             epoch=self.epoch,
             serving=self.serving,
-            heartbeats_sent=self._beats,
+            heartbeats_sent=self._beats - self._beats_from,
             heartbeats_received=self._received,
             heartbeats_refused=self._malformed,
             requests_served=self._served,
@@ -437,7 +439,8 @@ class BinaryStarProtocol:
     def _answers(self, peer: PeerState, beat: int) -> bool:
         """True if the peer has heard a later beat than this one, of this process.
 
-        That of one before, which had sent more, is no answer.
+        What it has heard of one before, whose numbers are lower, is no answer; nor is it if our
+        wall clock has been put back and they are higher.
         """
         return beat < peer.heard <= self._beats
 

@@ -138,6 +138,7 @@ class CloneServer(HandlerSet):
                 progress=self.protocol.progress,
                 replicates=True,
                 received_all=self._received_all,
+                wall_clock=wall_clock,
             )
         self._snapshots: SnapshotSender | None = None
         self._sender: LinkSender | None = None

@@ -220,6 +220,14 @@ def test_heartbeats_go_out_in_every_state(make_star, fake_loop, fake_network):
     assert {PeerState.decode(frame).state for (frame,) in beats} == {star.protocol.state}
 
 
+def test_each_process_numbers_its_heartbeats_from_its_wall_clock_on(make_star, fake_loop):
+    primary = make_star(Role.PRIMARY, wall_clock=lambda: 1_800_000_000.25)
+    backup = make_star(Role.BACKUP, wall_clock=lambda: -1.0)
+    fake_loop.run_until(lambda: primary.protocol.peer and backup.protocol.peer)
+    assert 1_800_000_000_250 < backup.protocol.peer.beat < 1_800_000_000_260
+    assert 0 < primary.protocol.peer.beat < 10
+
+
 @pytest.mark.parametrize(
     "frames",
     [

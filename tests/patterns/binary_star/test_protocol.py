@@ -119,9 +119,11 @@ def test_f9_s6_8_a_server_without_a_complete_copy_leads_if_there_is_no_better_on
     assert leading == {Event.PROMOTE, Event.PEER_ACTIVE_ANEW}
 
 
-def server(role=PRIMARY, progress=None, *, replicates=True, now=0.0, state=None):
+def server(role=PRIMARY, progress=None, *, replicates=True, now=0.0, state=None, beats_from=0):
     progress = progress or Progress()
-    star = BinaryStarProtocol(role, progress=lambda: progress, replicates=replicates)
+    star = BinaryStarProtocol(
+        role, progress=lambda: progress, replicates=replicates, beats_from=beats_from
+    )
     star.tick(now)
     if state is not None:
         star.state = state
@@ -659,6 +661,19 @@ class TestStall:
         assert not star.serving
         star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 9), heard=asked), 9.2)
         assert star.serving
+
+    def test_nor_is_what_it_has_heard_of_one_that_had_sent_less(self):
+        star = server(PRIMARY, Progress(2, 9), state=State.ACTIVE, beats_from=5_000)
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 9)), 1.0)
+        star.tick(9.0)
+        asked = PeerState.decode(star.heartbeat_frame()).beat
+        assert asked == 5_001
+        for heard in (1, 2, 4_999):
+            star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 9), heard=heard), 9.1)
+            assert not star.serving
+        star.receive_peer_state(beat(BACKUP, State.PASSIVE, Progress(2, 9), heard=asked), 9.2)
+        assert star.serving
+        assert star.statistics().heartbeats_sent == 1
 
     def test_a_lone_server_that_stood_still_serves_again_after_the_timeout(self):
         star = server(PRIMARY, Progress(1, 9), state=State.ACTIVE)
