@@ -33,8 +33,8 @@ class CallbackThread:
 
     @property
     def active(self) -> bool:
-        """True as long as events are handed over."""
-        return not self._ended
+        """True as long as new events are taken."""
+        return not self._ended and self.error is None
 
     def cancel(self) -> None:
         """Be told nothing more; idempotent, and legal from inside the callback."""
@@ -43,7 +43,7 @@ class CallbackThread:
 
     def add(self, event: Event) -> None:
         """Keep an event until the callback's turn."""
-        if self._ended:
+        if not self.active:
             self._on_end(self)
             return
         if self._events.qsize() < self._limit:
@@ -51,8 +51,7 @@ class CallbackThread:
             return
         self.error = WatcherTooSlow(f"more than {self._limit} events waited")
         get_logger().error("watch ended", reason=str(self.error))
-        self._ended = True
-        self._events.put(None)
+        self._events.put(None)  # behind those that found room
         self._on_end(self)
 
     def end(self) -> None:

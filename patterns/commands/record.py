@@ -59,6 +59,8 @@ def record(
     """
     if os.path.exists(file) and not force:
         raise click.BadParameter(f"{file} exists; --force overwrites it", param_hint="FILE")
+    if publisher is not None and _is_given("monitor"):
+        raise click.UsageError("--monitor and --publisher: record from one of them")
     recording = RecordFile(file, max_bytes=max_bytes, overwrite=force)
     wanted = filter.filter()
     if publisher is None:
@@ -81,3 +83,8 @@ def record(
     click.echo(f"{recorder.recorded} records, {recording.bytes_written} bytes", err=True)
     if recording.full:
         raise click.ClickException(f"{file} is full")
+
+
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT

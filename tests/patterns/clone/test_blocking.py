@@ -419,13 +419,23 @@ def test_a_callback_that_raises_is_called_again(clone, key):
 
 def test_a_callback_that_is_too_slow_ends_its_watch_and_nothing_else(clone, key):
     go_on = threading.Event()
-    watch = clone.watch(lambda event: go_on.wait(SECONDS), key, limit=3)
+    events = []
+
+    def callback(event):
+        events.append(event)
+        go_on.wait(SECONDS)
+
+    watch = clone.watch(callback, key, limit=3)
+    wait_until(lambda: events)  # this one waits no more
     for number in range(10):
         clone.set(key, str(number))
     wait_until(lambda: watch.error is not None)
     assert clone.wait_for(watchers) == len(clone._watches) == 0  # it costs nothing any more
     go_on.set()
     assert isinstance(watch.error, WatcherTooSlow) and not watch.active
+    wait_until(lambda: not watch._thread.is_alive())
+    puts = [event.body for event in events if isinstance(event, Put)]
+    assert puts == [b"0", b"1", b"2"]  # those that had found room
     clone.set(key, "11")
 
 

@@ -233,6 +233,7 @@ def test_replay_of_something_else_is_one_clear_line(reactor_command, tmp_path):
         ("replay", __file__, "--from", "5", "--until", "2"),
         ("serve", "espresso", "--pump", "hand"),
         ("record", "x", "--publisher", "tcp://127.0.0.1:1", "--one-in", "2"),
+        ("record", "x", "--publisher", "tcp://127.0.0.1:1", "--monitor", "tcp://127.0.0.1:2"),
     ],
 )
 def test_wrong_usage_is_status_2(reactor_command, arguments):
