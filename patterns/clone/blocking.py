@@ -348,8 +348,8 @@ class Clone:
         The callback runs on a thread of its own, one event at a time, and may use this client. What
         it raises is logged, and the next event comes all the same. After a failover it is told the
         difference, deletions too. When `limit` events wait the watch takes no more: it ends behind
-        those, with an `error`, WatcherTooSlow, that is logged. Returns the watch, for its `cancel()`. Raises ValueError and
-        TypeError as `CloneClient.add_watch`.
+        those, with an `error`, WatcherTooSlow, that is logged. Returns the watch, for its
+        `cancel()`. Raises ValueError and TypeError as `CloneClient.add_watch`.
         """
         if iscoroutinefunction(callback):
             raise TypeError(f"{callback} is a coroutine function: nobody would await it")

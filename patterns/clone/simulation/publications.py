@@ -19,19 +19,24 @@ _NEWS_SECONDS = 2.5
 def is_replaced(history: History, activity: Activity, now: float) -> bool:
     """Whether the other server leads since, and neither a cut link nor a pause of it hides that.
 
-    A server that stood still itself has to ask before it lets anything go.
+    A slow link does not, unless that one began with nothing under it, since it had not heard this
+    one: only a question and its answer tell then which of them yields. A server that stood still
+    itself has to ask before it lets anything go.
     """
     later = takewhile(lambda each: each is not activity, reversed(history.activities))
-    rivals = {
-        each.node
+    leading = [
+        each
         for each in later
         if each.node != activity.node and each.ended is None and each.began + _NEWS_SECONDS < now
-    }
+    ]
+    rivals = {each.node for each in leading}
     return bool(rivals) and not any(
         begin <= now <= end + _NOTICE_SECONDS
         and (
             (kind in ("cut", "trickle") and {*nodes} <= {activity.node, *rivals})
             or (kind == "pause" and {*nodes} <= rivals)
+            or (kind == "slow" and {*nodes} == {activity.node, *rivals})
+            and all(not each.fork and begin <= each.began <= end for each in leading)
         )
         for begin, end, kind, nodes in history.faults
     )

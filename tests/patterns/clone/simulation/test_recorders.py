@@ -158,6 +158,19 @@ def test_i20_who_could_not_hear_that_it_was_replaced_may_publish(pair, fault, fo
     assert pair.found == found
 
 
+@pytest.mark.parametrize(
+    ("began", "fork", "found"), [(-3.0, 0, []), (-3.0, 1, ["I20"]), (-4.0, 0, ["I20"])]
+)
+def test_i20_who_began_with_nothing_under_a_slow_link_is_no_news(pair, began, fork, found):
+    """Who leads with data publishes until its question is answered (mixed, 11935068)."""
+    frames = be_replaced(pair)
+    rival = pair.history.activities[-1]
+    rival.began, rival.fork = began, fork
+    pair.history.faults.append((-3.5, 0.5, "slow", ("primary", "backup")))
+    pair.active.published(frames)
+    assert pair.found == found
+
+
 def test_i6b_a_server_promises_what_its_peer_has_given_up(pair):
     """It lives, and holds another map since."""
     pair.active.published(pair.store_update(1, replicated=True))
